@@ -1,0 +1,1 @@
+//! Suites, rigs and benches of rust-ingress. Never shipped.

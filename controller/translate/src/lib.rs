@@ -1,0 +1,1 @@
+//! Kubernetes objects in, a snapshot out: the pure centre of rust-ingress.

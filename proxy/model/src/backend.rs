@@ -1,0 +1,187 @@
+//! Backends: the Service ports that routes send traffic to, and the endpoints behind them.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::filter::Filter;
+use crate::keystore::Fingerprint;
+use crate::names::{BackendKey, Name, ObjectRef};
+
+/// What is spoken to an endpoint.
+///
+/// Text forms are `appProtocol` values of KEP-3726 where there is one, as annotations write them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum AppProtocol {
+    /// HTTP/1.1; `http`, `kubernetes.io/ws`.
+    #[default]
+    Http,
+    /// HTTP/1.1 over TLS; `https`, `kubernetes.io/wss`.
+    Https,
+    /// HTTP/2 with prior knowledge; `kubernetes.io/h2c`, `grpc`.
+    H2c,
+    /// HTTP/2 over TLS; `grpcs`.
+    H2Tls,
+}
+
+impl AppProtocol {
+    /// Whether the connection is made over TLS.
+    pub fn tls(self) -> bool {
+        matches!(self, Self::Https | Self::H2Tls)
+    }
+
+    /// Whether HTTP/2 is spoken.
+    pub fn h2(self) -> bool {
+        matches!(self, Self::H2c | Self::H2Tls)
+    }
+}
+
+impl fmt::Display for AppProtocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Http => "http",
+            Self::Https => "https",
+            Self::H2c => "h2c",
+            Self::H2Tls => "grpcs",
+        })
+    }
+}
+
+impl FromStr for AppProtocol {
+    type Err = ();
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text.to_ascii_lowercase().as_str() {
+            "http" | "kubernetes.io/ws" => Ok(Self::Http),
+            "https" | "kubernetes.io/wss" => Ok(Self::Https),
+            "h2c" | "kubernetes.io/h2c" | "grpc" => Ok(Self::H2c),
+            "grpcs" => Ok(Self::H2Tls),
+            _ => Err(()),
+        }
+    }
+}
+
+/// How a TLS connection to an endpoint is checked.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BackendTls {
+    /// SNI, and the name that the certificate must have when it is verified. `None`: no SNI.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server_name: Option<String>,
+    /// What the endpoint's certificate must chain to.
+    #[serde(default)]
+    pub verify: Verify,
+    /// The certificate that we present.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_certificate: Option<Fingerprint>,
+}
+
+/// What an endpoint's certificate must chain to.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Verify {
+    /// Nothing: encrypted, not authenticated. What Ingress means by `https` unless a policy says more.
+    #[default]
+    None,
+    /// The Mozilla root certificates (Gateway API `wellKnownCACertificates: System`).
+    System,
+    /// These authorities, each in PEM.
+    Authorities(Vec<String>),
+}
+
+/// Where a backend's endpoints come from.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Discovery {
+    /// EndpointSlices; ready ones, or, when none is ready, those that terminate and still serve.
+    Endpoints(Vec<Endpoint>),
+    /// A Service of type ExternalName: resolved by the proxy, TTL kept, loopback and link-local answers refused.
+    Dns {
+        /// `spec.externalName`.
+        name: Name,
+        /// The port to connect to.
+        port: u16,
+    },
+    /// There is nothing to send to; requests are answered 503 with this text.
+    Absent(String),
+}
+
+/// One address of a backend.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Endpoint {
+    /// The Pod's address and target port.
+    pub address: SocketAddr,
+    /// The Pod, where the slice names it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<ObjectRef>,
+    /// The zone, for topology-aware choice.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone: Option<Name>,
+}
+
+/// How an endpoint is chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Balance {
+    /// Of two endpoints drawn at random the one with fewer requests in flight.
+    #[default]
+    LeastRequest,
+    /// One after another.
+    RoundRobin,
+}
+
+/// A Service port, resolved.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Backend {
+    /// What is spoken to its endpoints.
+    pub protocol: AppProtocol,
+    /// Only with a protocol over TLS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<BackendTls>,
+    /// How an endpoint is chosen.
+    #[serde(default)]
+    pub balance: Balance,
+    /// Where they are.
+    pub discovery: Discovery,
+}
+
+/// What a rule sends its requests to.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum BackendRef {
+    /// A Service port, in [`crate::Snapshot::backends`].
+    Service(BackendKey),
+    /// A reference that can't be followed: the request is answered so (404, 500 or 503) with this text.
+    Fail {
+        /// HTTP status.
+        status: u16,
+        /// The body, and the reason in the access log.
+        reason: String,
+    },
+}
+
+/// One of a rule's backends, with its share of the requests.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WeightedBackend {
+    /// Where to.
+    pub backend: BackendRef,
+    /// Its share, relative to the sum over the rule; 0 gets nothing.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub weight: u32,
+    /// Filters for requests to this backend alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub filters: Vec<Filter>,
+}
+
+fn one() -> u32 {
+    1
+}
+
+fn is_one(weight: &u32) -> bool {
+    *weight == 1
+}

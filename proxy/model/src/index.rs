@@ -1,0 +1,190 @@
+//! The fast route index: host hash → path-segment hash → short rule list.
+//!
+//! Equal to [`crate::precedence::find`] by property test. One [`HostIndex`] per virtual host, shared between tables, so
+//! that a change costs the hosts it touches.
+
+use std::sync::Arc;
+
+use ahash::AHashMap;
+
+use crate::digest::Part;
+use crate::head::RequestHead;
+use crate::matcher::{Conditions, PathMatcher, prefix_stem};
+use crate::names::{HostPattern, Name};
+use crate::precedence::{Found, in_order};
+use crate::route::{PathMatch, RouteMatch, Rule, VirtualHost};
+use crate::snapshot::RouteSet;
+
+/// Up to this many matches a sorted list is faster than hashing segments, and smaller.
+const SHORT: usize = 8;
+
+/// One virtual host, ready for look-up.
+#[derive(Debug)]
+pub struct HostIndex {
+    host: Part<VirtualHost>,
+    paths: Paths,
+}
+
+#[derive(Debug)]
+enum Paths {
+    /// All matches in order of precedence.
+    Short(Box<[(PathMatcher, Entry)]>),
+    /// Exact paths and prefix stems by hash, regular expressions in order.
+    Hashed { exact: AHashMap<Name, Box<[Entry]>>, regex: Box<[(PathMatcher, Entry)]>, prefix: AHashMap<Box<str>, Box<[Entry]>> },
+}
+
+/// One match of one rule, without its path.
+#[derive(Debug)]
+struct Entry {
+    rule: u32,
+    matched: u32,
+    conditions: Option<Box<Conditions>>,
+}
+
+impl Entry {
+    fn holds<H: RequestHead>(&self, head: &H) -> bool {
+        self.conditions.as_ref().is_none_or(|conditions| conditions.hold(head))
+    }
+}
+
+impl HostIndex {
+    /// Builds the index of a virtual host.
+    pub fn new(host: Part<VirtualHost>) -> Self {
+        let entries: Vec<(PathMatcher, &PathMatch, Entry)> = in_order(&host)
+            .into_iter()
+            .filter_map(|(rule, matched)| {
+                let route = host.rules.get(rule)?.matches.get(matched)?;
+                let entry = Entry {
+                    rule: u32::try_from(rule).ok()?,
+                    matched: u32::try_from(matched).ok()?,
+                    conditions: Conditions::new(route)?,
+                };
+                Some((PathMatcher::new(&route.path)?, &route.path, entry))
+            })
+            .collect();
+        let paths = if entries.len() <= SHORT {
+            Paths::Short(entries.into_iter().map(|(matcher, _, entry)| (matcher, entry)).collect())
+        } else {
+            Paths::hashed(entries)
+        };
+        Self { host, paths }
+    }
+
+    /// The virtual host that this indexes.
+    pub fn host(&self) -> &Part<VirtualHost> {
+        &self.host
+    }
+
+    /// The rule for a request to this host.
+    pub fn find<H: RequestHead>(&self, head: &H) -> Option<Found<'_>> {
+        let entry = self.paths.find(head)?;
+        let rule: &Rule = self.host.rules.get(entry.rule as usize)?;
+        let matched: &RouteMatch = rule.matches.get(entry.matched as usize)?;
+        Some(Found { rule, matched })
+    }
+}
+
+impl Paths {
+    fn hashed(entries: Vec<(PathMatcher, &PathMatch, Entry)>) -> Self {
+        let (mut exact, mut prefix) = (AHashMap::<Name, Vec<Entry>>::new(), AHashMap::<Box<str>, Vec<Entry>>::new());
+        let mut regex = Vec::new();
+        for (matcher, path, entry) in entries {
+            match path {
+                PathMatch::Exact(path) => exact.entry(path.clone()).or_default().push(entry),
+                PathMatch::Prefix(path) => prefix.entry(prefix_stem(path).into()).or_default().push(entry),
+                PathMatch::Regex(_) => regex.push((matcher, entry)),
+            }
+        }
+        Self::Hashed {
+            exact: exact.into_iter().map(|(path, entries)| (path, entries.into())).collect(),
+            prefix: prefix.into_iter().map(|(path, entries)| (path, entries.into())).collect(),
+            regex: regex.into(),
+        }
+    }
+
+    fn find<H: RequestHead>(&self, head: &H) -> Option<&Entry> {
+        let path = head.path();
+        match self {
+            Self::Short(entries) => {
+                entries.iter().find(|(matcher, entry)| matcher.matches(path) && entry.holds(head)).map(|(_, entry)| entry)
+            }
+            Self::Hashed { exact, regex, prefix } => {
+                let by_regex = || regex.iter().find(|(m, entry)| m.matches(path) && entry.holds(head)).map(|(_, e)| e);
+                let by_prefix = || stems(path).find_map(|stem| first(prefix.get(stem)?, head));
+                exact.get(path).and_then(|entries| first(entries, head)).or_else(by_regex).or_else(by_prefix)
+            }
+        }
+    }
+}
+
+/// The first entry whose conditions hold; entries stand in order of precedence.
+fn first<'e, H: RequestHead>(entries: &'e [Entry], head: &H) -> Option<&'e Entry> {
+    entries.iter().find(|entry| entry.holds(head))
+}
+
+/// The stems of the prefixes that a path lies under, longest first: `/a/b` → `/a/b`, `/a`, and the empty one.
+/// A trailing slash ends an empty element: `/a/` lies under the stems `/a/`, `/a` and the empty one.
+fn stems(path: &str) -> impl Iterator<Item = &str> {
+    std::iter::successors(Some(path), |stem| stem.rfind('/').and_then(|end| stem.get(..end)))
+}
+
+/// The virtual hosts of a route set, ready for look-up.
+#[derive(Debug, Default)]
+pub struct RouteIndex {
+    exact: AHashMap<Name, Arc<HostIndex>>,
+    one_label: AHashMap<Name, Arc<HostIndex>>,
+    any_labels: AHashMap<Name, Arc<HostIndex>>,
+    any: Option<Arc<HostIndex>>,
+}
+
+impl RouteIndex {
+    /// Indexes a route set; hosts that `previous` holds unchanged are shared, not built again.
+    pub fn new(set: &RouteSet, previous: Option<&Self>) -> Self {
+        let mut index = Self::default();
+        for (pattern, host) in &set.hosts {
+            let kept = previous.and_then(|previous| previous.get(pattern)).filter(|kept| kept.host == *host);
+            let built = kept.cloned().unwrap_or_else(|| Arc::new(HostIndex::new(host.clone())));
+            match pattern {
+                HostPattern::Exact(name) => drop(index.exact.insert(name.clone(), built)),
+                HostPattern::OneLabel(suffix) => drop(index.one_label.insert(suffix.clone(), built)),
+                HostPattern::AnyLabels(suffix) => drop(index.any_labels.insert(suffix.clone(), built)),
+                HostPattern::Any => index.any = Some(built),
+            }
+        }
+        index
+    }
+
+    /// The index of one pattern.
+    fn get(&self, pattern: &HostPattern) -> Option<&Arc<HostIndex>> {
+        match pattern {
+            HostPattern::Exact(name) => self.exact.get(name),
+            HostPattern::OneLabel(suffix) => self.one_label.get(suffix),
+            HostPattern::AnyLabels(suffix) => self.any_labels.get(suffix),
+            HostPattern::Any => self.any.as_ref(),
+        }
+    }
+
+    /// The virtual host for a host name: exact, then the longest wildcard, then the one for all.
+    pub fn find_host(&self, host: &str) -> Option<&Arc<HostIndex>> {
+        if let Some(found) = self.exact.get(host) {
+            return Some(found);
+        }
+        if self.one_label.is_empty() && self.any_labels.is_empty() {
+            return self.any.as_ref();
+        }
+        // An empty first label (".foo.com") is no label for a star.
+        for (stripped, (dot, _)) in host.match_indices('.').enumerate().filter(|(_, (dot, _))| *dot > 0) {
+            let Some(suffix) = host.get(dot + 1..) else { continue };
+            let one_label = if stripped == 0 { self.one_label.get(suffix) } else { None };
+            if let Some(found) = one_label.or_else(|| self.any_labels.get(suffix)) {
+                return Some(found);
+            }
+        }
+        self.any.as_ref()
+    }
+
+    /// The rule for a request.
+    pub fn find<H: RequestHead>(&self, head: &H) -> Option<Found<'_>> {
+        self.find_host(head.host())?.find(head)
+    }
+}

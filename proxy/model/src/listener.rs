@@ -1,0 +1,119 @@
+//! Listeners: where traffic comes in, over which protocol, with which certificates.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+
+use serde::{Deserialize, Serialize};
+
+use crate::filter::Filter;
+use crate::keystore::Fingerprint;
+use crate::names::{HostPattern, Name, ObjectRef, RouteSetName};
+
+/// The address a listener binds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ListenerAddress {
+    /// Every address of the host, both families.
+    Any,
+    /// One address.
+    Ip(IpAddr),
+}
+
+/// What is spoken on a listener, before any upgrade.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Protocol {
+    /// HTTP/1.x, and HTTP/2 with prior knowledge (h2c).
+    Http,
+    /// TLS, then HTTP/1.x or HTTP/2 as ALPN says.
+    Https,
+    /// TLS, terminated or passed through by SNI (TLSRoute).
+    Tls,
+    /// Bytes (TCPRoute).
+    Tcp,
+    /// Datagrams (UDPRoute).
+    Udp,
+}
+
+/// What a listener belongs to.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Parent {
+    /// All Ingresses of our class.
+    Ingress,
+    /// A Gateway (or ListenerSet) and the name of its listener.
+    Gateway {
+        /// The Gateway.
+        object: ObjectRef,
+        /// `listeners[].name`.
+        section: Name,
+    },
+    /// A Service port whose traffic is redirected to the proxy (L7 Services; GAMMA mesh routes).
+    Service {
+        /// The Service.
+        object: ObjectRef,
+        /// Its port.
+        port: u16,
+    },
+}
+
+/// One place where traffic comes in.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Listener {
+    /// The address to bind.
+    pub address: ListenerAddress,
+    /// The TCP or UDP port.
+    pub port: u16,
+    /// What is spoken here.
+    pub protocol: Protocol,
+    /// What it belongs to.
+    pub parent: Parent,
+    /// The virtual hosts that it serves.
+    pub routes: RouteSetName,
+    /// The certificates it presents; `None` on listeners without TLS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Name>,
+    /// A PROXY protocol header (v1 or v2) must open every connection.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub proxy_protocol: bool,
+    /// Filters for every request on this listener, before routing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub filters: Vec<Filter>,
+}
+
+impl Listener {
+    /// The socket address to bind; IPv6 `::` (dual stack) for [`ListenerAddress::Any`].
+    pub fn socket_addr(&self) -> SocketAddr {
+        let ip = match self.address {
+            ListenerAddress::Any => IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED),
+            ListenerAddress::Ip(ip) => ip,
+        };
+        SocketAddr::new(ip, self.port)
+    }
+}
+
+/// Which certificate answers which SNI name. Shared by the TLS listeners that name it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TlsSet {
+    /// Certificates by host pattern; exact names win over wildcards.
+    #[serde(default)]
+    pub by_host: BTreeMap<HostPattern, Fingerprint>,
+    /// Presented when no pattern matches, and without SNI. `None`: the handshake is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default: Option<Fingerprint>,
+}
+
+/// What is public of a certificate. Its key is in the [`crate::KeyStore`].
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Certificate {
+    /// Where it comes from; `None` for the default certificate made at start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<ObjectRef>,
+    /// DNS names of subjectAltName.
+    pub dns_names: Vec<String>,
+    /// Seconds since 1970 after which it is no longer valid.
+    pub not_after: i64,
+}
