@@ -7,4 +7,5 @@
 
 pub mod exchange;
 pub mod fault;
+pub mod observe;
 pub mod options;

@@ -1,0 +1,154 @@
+//! Observation: metrics, access log, readiness, and the two ports that show them.
+//!
+//! `Proxy::start` makes one [`Observer`]; workers and forwarders count through it; `publish` tells it what is live.
+//! Its servers run on a thread and a runtime of their own, so that a scrape never waits for, or delays, a request.
+
+pub mod metrics;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use arc_swap::ArcSwapOption;
+use http::{HeaderMap, Uri};
+use rust_ingress_model::{Digest, ListenerName, Snapshot};
+
+use crate::exchange::{Exchange, RequestLine};
+use crate::options::{AccessLog, Options};
+
+pub use metrics::{ListenerMetrics, Metrics, Rejection, UpstreamMetrics};
+
+/// How an exchange ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Finished {
+    /// The status that the client got; 0 when it went away before one was sent.
+    pub status: u16,
+    /// Bytes of the request's body that were read.
+    pub request_bytes: u64,
+    /// Bytes of the response's body that were sent.
+    pub response_bytes: u64,
+}
+
+/// What is live.
+#[derive(Debug, Clone)]
+pub struct Published {
+    /// The snapshot.
+    pub snapshot: Arc<Snapshot>,
+    /// Its digest.
+    pub digest: Digest,
+    /// How many snapshots this process has published, this one included.
+    pub generation: u64,
+    /// When it became live.
+    pub at: SystemTime,
+    /// Listeners of it that could not be opened.
+    pub unavailable: Vec<Unavailable>,
+}
+
+/// A listener that could not be opened.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Unavailable {
+    /// Its name.
+    pub listener: ListenerName,
+    /// The address that was tried.
+    pub address: SocketAddr,
+    /// What the system said.
+    pub error: String,
+}
+
+/// Whether the proxy wants traffic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Readiness {
+    /// Nothing has been published yet.
+    Starting,
+    /// A snapshot is live.
+    Ready,
+    /// The program is stopping; load balancers shall look elsewhere.
+    Draining,
+}
+
+/// Metrics, access log, readiness and what is live. One per proxy, shared by all its threads.
+pub struct Observer {
+    /// Counters.
+    pub metrics: Metrics,
+    published: ArcSwapOption<Published>,
+    generation: AtomicU64,
+    readiness: AtomicU8,
+    access_log: bool,
+}
+
+impl Observer {
+    /// Binds the health and admin ports and starts the threads that serve them and write the access log.
+    ///
+    /// # Errors
+    /// A port that can't be bound, an admin address that isn't loopback, an access log that can't be opened.
+    pub fn new(options: &Options) -> io::Result<Arc<Self>> {
+        Ok(Arc::new(Self {
+            metrics: Metrics::new(),
+            published: ArcSwapOption::empty(),
+            generation: AtomicU64::new(0),
+            readiness: AtomicU8::new(Readiness::Starting as u8),
+            access_log: options.access_log != AccessLog::Off,
+        }))
+    }
+
+    /// What the access log wants of a request's head; `None`, at no cost, when there is no access log.
+    pub fn line(&self, uri: &Uri, headers: &HeaderMap) -> Option<Box<RequestLine>> {
+        self.access_log.then(|| Box::new(RequestLine::of(uri, headers)))
+    }
+
+    /// Counts an exchange that has ended, and writes it to the access log.
+    pub fn finished(&self, exchange: &Exchange, finished: &Finished) {
+        let duration = exchange.start.elapsed();
+        self.metrics.request(exchange, finished, duration);
+    }
+
+    /// Notes that a snapshot is live, and how long that took; ready from the first one on.
+    pub fn published(&self, snapshot: Arc<Snapshot>, digest: Digest, unavailable: Vec<Unavailable>, took: Duration) {
+        let generation = self.generation.fetch_add(1, Ordering::Relaxed) + 1;
+        self.metrics.published(took);
+        self.published.store(Some(Arc::new(Published { snapshot, digest, generation, at: SystemTime::now(), unavailable })));
+        let _ = self.readiness.compare_exchange(
+            Readiness::Starting as u8,
+            Readiness::Ready as u8,
+            Ordering::AcqRel,
+            Ordering::Acquire,
+        );
+    }
+
+    /// What is live; `None` before the first publish.
+    pub fn current(&self) -> Option<Arc<Published>> {
+        self.published.load_full()
+    }
+
+    /// Whether the proxy wants traffic.
+    pub fn readiness(&self) -> Readiness {
+        match self.readiness.load(Ordering::Acquire) {
+            0 => Readiness::Starting,
+            1 => Readiness::Ready,
+            _ => Readiness::Draining,
+        }
+    }
+
+    /// Not ready from now on: the program is stopping.
+    pub fn draining(&self) {
+        self.readiness.store(Readiness::Draining as u8, Ordering::Release);
+    }
+
+    /// Where the health port is, for port 0; `None` when it isn't served.
+    pub fn health_addr(&self) -> Option<SocketAddr> {
+        None
+    }
+
+    /// Where the admin port is, for port 0; `None` when it isn't served.
+    pub fn admin_addr(&self) -> Option<SocketAddr> {
+        None
+    }
+
+    /// Ends the servers and writes what is left of the access log. Returns when both are done.
+    pub fn stop(&self) {
+        self.draining();
+    }
+}
