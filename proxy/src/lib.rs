@@ -5,7 +5,10 @@
 
 #![forbid(unsafe_code)]
 
+pub mod body;
 pub mod exchange;
 pub mod fault;
+pub mod forward;
 pub mod observe;
 pub mod options;
+pub mod upstream;
