@@ -1,1 +1,4 @@
-//! Suites, rigs and benches of rust-ingress. Never shipped.
+//! Suites, rigs and benches of rust-ingress. Never shipped. `main.rs` is the tool; `tests/house` holds the house rules.
+#![forbid(unsafe_code)]
+
+pub mod bench;

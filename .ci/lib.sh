@@ -1,0 +1,117 @@
+# What .ci/run and .ci/full share: stages with their minutes, tools that a bare Debian 12 machine may lack, the summary.
+# Sourced by both; nothing here runs by itself.
+
+export CARGO_TERM_COLOR=never
+cache="${XDG_CACHE_HOME:-$HOME/.cache}/rust-ingress"
+export CARGO_TARGET_DIR="$cache/target"
+tools="$cache/tools"
+logs="$(mktemp -d)"
+trap 'rm -rf "$logs"' EXIT
+mkdir -p "$cache" "$tools"
+export PATH="$tools/bin:$HOME/.cargo/bin:$PATH"
+
+times=()
+began=$SECONDS
+
+# stage NAME COMMAND…: runs the command, keeps its output for the summary, prints its minutes. The first stage that
+# fails ends the run.
+stage() {
+  local name=$1 start=$SECONDS status=0
+  shift
+  printf '\n=== %s\n' "$name"
+  set +e
+  (set -euo pipefail; "$@") 2>&1 | tee "$logs/${#times[@]}"
+  status=${PIPESTATUS[0]}
+  set -e
+  times+=("$(minutes $((SECONDS - start))) $name")
+  if [ "$status" -ne 0 ]; then
+    printf '\nFAILED: %s (exit status %s). Run the stage by itself: %s\n' "$name" "$status" "$*"
+    summary 1
+    exit 1
+  fi
+}
+
+minutes() { awk -v s="$1" 'BEGIN { printf "%6.1f min", s / 60 }'; }
+
+# summary FAILED-STAGES: minutes per stage, the test runner's own counts, and one line that sums it up.
+summary() {
+  local failed_stages=$1
+  printf '\n=== minutes per stage\n'
+  printf '%s\n' "${times[@]}"
+  printf '%s all\n' "$(minutes $((SECONDS - began)))"
+  printf '\n=== summary\n'
+  grep -h '^test result:' "$logs"/* || true
+  grep -h '^test result:' "$logs"/* | awk -v f="$failed_stages" '
+    { for (i = 1; i < NF; i++) { if ($(i + 1) ~ /^passed/) p += $i; if ($(i + 1) ~ /^failed/) n += $i } }
+    END { if (f && !n) n = f; printf "%d passed, %d failed\n", p, n }'
+}
+
+# debian COMMAND PACKAGE: installs a Debian package unless the command is there.
+debian() {
+  command -v "$1" >/dev/null && return
+  [ "$(id -u)" -eq 0 ] || { echo "$1 is missing and this is not root: apt-get install $2"; return 1; }
+  [ -n "${apt_updated:-}" ] || { apt-get update -qq; apt_updated=1; }
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$2" >/dev/null
+  # Packages that start a service at once would hold the ports that benches use.
+  command -v "$1" >/dev/null || { echo "$2 is installed and $1 is still missing"; return 1; }
+}
+
+# The command of the README's Nth `sh` block, as a newcomer would paste it.
+readme_command() {
+  awk -v want="$1" '/^```sh$/ { block++; inside = 1; next } /^```$/ { inside = 0 } inside && block == want' README.md
+}
+
+# Toolchain, compiler and what tests of later stages call.
+prepare() {
+  command -v rustup >/dev/null || { echo "rustup is missing: see rust-toolchain.toml for the version to install"; return 1; }
+  debian cc gcc
+  debian curl curl
+  [ -e /usr/include/stdio.h ] || debian ld.bfd libc6-dev
+  rustup show active-toolchain
+  cargo fmt --version || rustup component add rustfmt
+  cargo clippy --version || rustup component add clippy
+  # aws-lc brings its own assembly for the usual targets; elsewhere it is built with cmake.
+  case "$(uname -m)" in x86_64 | aarch64) ;; *) debian cmake cmake ;; esac
+}
+
+format() { cargo fmt --all --check; }
+lint() { cargo clippy --workspace --all-targets --locked -- -D warnings; }
+
+# Licences, bans and sources need nothing but Cargo.lock. Advisories are left out: their database is fetched from a host
+# that is not a package registry, which a CI without other network can't reach; `cargo deny check` by hand asks them too.
+licences() {
+  command -v cargo-deny >/dev/null || CARGO_TARGET_DIR="$cache/tools-target" cargo install --quiet --locked --root "$tools" cargo-deny
+  cargo deny --locked check --hide-inclusion-graph licenses bans sources
+}
+
+# The README's test command, word for word.
+tests() {
+  local command
+  command="$(readme_command 2)"
+  [ "$command" = "cargo test --workspace" ] || { echo "README.md's second command is not the tests: $command"; return 1; }
+  bash -c "$command"
+}
+
+# The README's first command, word for word, and what its example's README tells the newcomer to ask.
+quickstart() {
+  local command pid url
+  command="$(readme_command 1)"
+  case "$command" in *"run --manifests examples/quickstart") ;; *) echo "README.md's first command is not the start: $command"; return 1 ;; esac
+  cargo build --release
+  bash -c "exec $command" >"$logs/quickstart.out" 2>&1 &
+  pid=$!
+  for _ in $(seq 100); do
+    curl -sf -m 2 -o /dev/null http://127.0.0.1:9902/readyz && break
+    kill -0 "$pid" || break
+    sleep 0.1
+  done
+  cat "$logs/quickstart.out"
+  for url in http://127.0.0.1:8080/ "--http2-prior-knowledge http://127.0.0.1:8080/" \
+    "-k --http1.1 https://127.0.0.1:8443/" "-k --http2 https://127.0.0.1:8443/"; do
+    # shellcheck disable=SC2086 — options and address on purpose
+    printf 'curl %s → %s\n' "$url" "$(curl -sS -f -m 5 -o /dev/null -w '%{http_code} HTTP/%{http_version}' $url)"
+  done
+  kill -TERM "$pid"
+  wait "$pid"
+  echo "SIGTERM → exit status 0"
+}

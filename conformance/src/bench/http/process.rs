@@ -1,0 +1,107 @@
+//! Processes that a bench measures: started with their output kept, their CPU time read, ended by their id.
+
+use std::fs::{self, File};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
+
+/// How long a process may take to listen, and to end.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A running process and those that it started.
+pub struct Process {
+    child: Child,
+    output: std::path::PathBuf,
+}
+
+impl Process {
+    /// Starts a command; what it prints goes to a file in `folder`.
+    pub fn start(command: &mut Command, name: &str, folder: &Path) -> Result<Self> {
+        let output = folder.join(format!("{name}.out"));
+        let file = File::create(&output)?;
+        let child = command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file).spawn();
+        let child = child.with_context(|| format!("{name} can't be started"))?;
+        Ok(Self { child, output })
+    }
+
+    /// Waits until every address takes connections.
+    pub fn listens(&mut self, addresses: &[SocketAddr]) -> Result<()> {
+        let start = Instant::now();
+        for address in addresses {
+            while TcpStream::connect(address).is_err() {
+                let ended = self.child.try_wait()?;
+                if ended.is_some() || start.elapsed() > PATIENCE {
+                    bail!("nothing listens on {address}; it printed:\n{}", self.printed());
+                }
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        }
+        Ok(())
+    }
+
+    /// What it has printed.
+    pub fn printed(&self) -> String {
+        fs::read_to_string(&self.output).unwrap_or_default()
+    }
+
+    /// CPU time of all its threads and of the processes that it started, in nanoseconds.
+    pub fn cpu(&self) -> Result<f64> {
+        family(self.child.id()).into_iter().map(process_cpu).sum()
+    }
+
+    /// Resident memory of the process, in bytes.
+    pub fn resident(&self) -> Result<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS in /proc/PID/status")?;
+        let kib: u64 = line.trim().trim_end_matches("kB").trim().parse()?;
+        Ok(kib << 10)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
+            let _ = kill_process(pid, Signal::TERM);
+        }
+        let start = Instant::now();
+        while matches!(self.child.try_wait(), Ok(None)) && start.elapsed() < PATIENCE {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A process and, transitively, its children.
+fn family(pid: u32) -> Vec<u32> {
+    let mut family = vec![pid];
+    let mut next = 0;
+    while let Some(member) = family.get(next) {
+        let children = fs::read_to_string(format!("/proc/{member}/task/{member}/children")).unwrap_or_default();
+        family.extend(children.split_whitespace().filter_map(|pid| pid.parse::<u32>().ok()));
+        next += 1;
+    }
+    family
+}
+
+/// CPU time of a process' threads, in nanoseconds; `/proc/PID/stat` would count in steps of 10 ms.
+fn process_cpu(pid: u32) -> Result<f64> {
+    let mut sum = 0.0;
+    for task in fs::read_dir(format!("/proc/{pid}/task")).with_context(|| format!("process {pid} has ended"))? {
+        let path = task?.path().join("schedstat");
+        let text = fs::read_to_string(&path).with_context(|| format!("{}: needs CONFIG_SCHED_INFO", path.display()))?;
+        sum += text.split_whitespace().next().unwrap_or_default().parse::<f64>()?;
+    }
+    Ok(sum)
+}
+
+/// Loopback addresses with free ports.
+pub fn free_addresses<const N: usize>() -> Result<[SocketAddr; N]> {
+    let listeners: Vec<TcpListener> = (0..N).map(|_| TcpListener::bind(("127.0.0.1", 0))).collect::<Result<_, _>>()?;
+    let addresses: Vec<SocketAddr> = listeners.iter().map(TcpListener::local_addr).collect::<Result<_, _>>()?;
+    addresses.try_into().ok().context("as many addresses as listeners")
+}

@@ -1,0 +1,85 @@
+//! The benches: what issue "Spine" promises of speed and memory, measured. Called by the tool's `bench` command.
+//!
+//! Figures are CPU time, not wall-clock time, wherever the machine's other load would show; ratios are taken within one run.
+
+mod http;
+mod report;
+mod routes;
+
+use std::env;
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use clap::{Args, ValueEnum};
+
+pub use report::{Figure, Report};
+
+/// What to measure, and what to do with it.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// One or more of these.
+    #[arg(required = true)]
+    pub benches: Vec<Bench>,
+    /// Interleaved rounds of `http`; medians are over these.
+    #[arg(long, default_value_t = 5)]
+    pub rounds: usize,
+    /// Requests per round and proxy of `http`; a twentieth as many handshakes.
+    #[arg(long, default_value_t = 40_000)]
+    pub requests: usize,
+    /// Exit with status 1 when a figure misses its limit.
+    #[arg(long)]
+    pub check: bool,
+    /// Write each table, with date, machine and command, into `conformance/results/`.
+    #[arg(long)]
+    pub write: bool,
+}
+
+/// A bench.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Bench {
+    /// CPU time of the proxy per request: ours, nginx, HAProxy.
+    Http,
+    /// One route lookup at 10,000 and 100,000 routes.
+    Routes,
+}
+
+/// Runs the benches; false when `--check` finds a figure over its limit.
+pub fn run(arguments: &Arguments) -> Result<bool> {
+    let mut kept = true;
+    for bench in &arguments.benches {
+        let report = match bench {
+            Bench::Http => http::run(arguments)?,
+            Bench::Routes => routes::run()?,
+        };
+        println!("{report}");
+        if arguments.write {
+            println!("written to {}", report.write(&env::args().skip(1).collect::<Vec<_>>().join(" "))?.display());
+        }
+        kept &= report.kept();
+    }
+    Ok(kept || !arguments.check)
+}
+
+/// The release build of the program, up to date: built beside this tool, with the same cargo.
+pub(crate) fn program() -> Result<PathBuf> {
+    ensure!(
+        !cfg!(debug_assertions),
+        "benches measure release builds: cargo run --release -p rust-ingress-conformance -- bench …"
+    );
+    let tool = env::current_exe()?;
+    let folder = tool.parent().context("this tool stands in a folder")?;
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut build = Command::new(cargo);
+    build.args(["build", "--release", "--quiet", "--bin", "rust-ingress", "-p", "rust-ingress"]);
+    let built = build.current_dir(env!("CARGO_MANIFEST_DIR")).status().context("cargo can't be run")?;
+    ensure!(built.success(), "rust-ingress can't be built");
+    Ok(folder.join("rust-ingress"))
+}
+
+/// The middle of some figures; of an even number, the lower of the two.
+pub(crate) fn median(mut figures: Vec<f64>) -> f64 {
+    figures.sort_by(f64::total_cmp);
+    let middle = figures.len().saturating_sub(1) / 2;
+    figures.get(middle).copied().unwrap_or(f64::NAN)
+}
