@@ -8,7 +8,10 @@
 pub mod body;
 pub mod exchange;
 pub mod fault;
+pub mod filters;
 pub mod forward;
+pub mod headers;
 pub mod observe;
 pub mod options;
+pub mod respond;
 pub mod upstream;

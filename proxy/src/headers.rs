@@ -1,0 +1,324 @@
+//! Headers towards the endpoint: what belongs to one hop is taken out, who the client is goes in.
+//!
+//! `lifecycle` calls [`client_address`] when it makes the exchange, [`request_id`] with it, and [`towards_upstream`]
+//! before forwarding. Nothing a client says of addresses is believed unless it comes from a trusted proxy.
+
+use std::cell::Cell;
+use std::hash::{BuildHasher, Hasher};
+use std::net::IpAddr;
+
+use http::header::{self, Entry, HeaderMap, HeaderName, HeaderValue};
+use ipnet::IpNet;
+
+use crate::exchange::Exchange;
+use crate::options::Options;
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
+
+/// Fields of one hop (RFC 9110 §7.6.1), beside `Connection` and what it nominates.
+const ONE_HOP: [HeaderName; 7] = [
+    KEEP_ALIVE,
+    PROXY_CONNECTION,
+    HTTP2_SETTINGS,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    header::TE,
+    header::PROXY_AUTHORIZATION,
+];
+
+/// Fields by which endpoints learn who the client is, beside `X-Forwarded-…`. From anybody but a trusted proxy they go.
+const IDENTITY: [&str; 8] = [
+    "forwarded",
+    "x-real-ip",
+    "x-request-id",
+    "x-scheme",
+    "x-original-forwarded-for",
+    "x-client-ip",
+    "true-client-ip",
+    "x-cluster-client-ip",
+];
+
+/// Whether a peer's word on addresses is taken.
+pub fn trusted(peer: IpAddr, proxies: &[IpNet]) -> bool {
+    let peer = peer.to_canonical();
+    proxies.iter().any(|proxy| proxy.contains(&peer))
+}
+
+/// The client: the peer, or, behind trusted proxies, the last address of `X-Forwarded-For` that isn't one of them.
+pub fn client_address(peer: IpAddr, headers: &HeaderMap, proxies: &[IpNet]) -> IpAddr {
+    let peer = peer.to_canonical();
+    if proxies.is_empty() || !trusted(peer, proxies) {
+        return peer;
+    }
+    let mut client = peer;
+    let lines = headers.get_all(X_FORWARDED_FOR).iter().filter_map(|line| line.to_str().ok()).collect::<Vec<_>>();
+    for hop in lines.iter().rev().flat_map(|line| line.rsplit(',')) {
+        let Ok(address) = hop.trim().parse::<IpAddr>() else { break };
+        client = address.to_canonical();
+        if !trusted(client, proxies) {
+            break;
+        }
+    }
+    client
+}
+
+/// The request's id: a trusted proxy's, or 32 random hexadecimal digits. For finding a request again, not for secrets.
+pub fn request_id(headers: &HeaderMap, believed: bool) -> HeaderValue {
+    let given = headers.get(X_REQUEST_ID).filter(|id| believed && (1..=128).contains(&id.len()));
+    given.cloned().unwrap_or_else(random_id)
+}
+
+fn random_id() -> HeaderValue {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    let mut digits = [0u8; 32];
+    let words = [random(), random()];
+    for (at, digit) in digits.iter_mut().enumerate() {
+        let word = if at < 16 { words[0] } else { words[1] };
+        let nibble = (word >> (at % 16 * 4)) & 0xf;
+        *digit = *HEX.get(nibble as usize).unwrap_or(&b'0');
+    }
+    HeaderValue::from_bytes(&digits).unwrap_or_else(|_| HeaderValue::from_static("0"))
+}
+
+/// A random number of this thread: xorshift64*, seeded by the standard library's random hasher keys.
+pub(crate) fn random() -> u64 {
+    thread_local! {
+        static STATE: Cell<u64> = Cell::new(std::hash::RandomState::new().build_hasher().finish() | 1);
+    }
+    STATE.with(|state| {
+        let mut word = state.get();
+        word ^= word >> 12;
+        word ^= word << 25;
+        word ^= word >> 27;
+        state.set(word);
+        word.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    })
+}
+
+/// Makes a client's headers those that an endpoint gets. `upgrade`: the request asks for another protocol and may.
+///
+/// `Host` stays; the exchange's client and request id must be settled.
+pub fn towards_upstream(headers: &mut HeaderMap, exchange: &Exchange, options: &Options, upgrade: bool) {
+    let believed = trusted(exchange.connection.peer.ip(), &options.trusted_proxies);
+    strip_hop(headers, upgrade);
+    if !believed {
+        strip_identity(headers);
+    }
+    let peer = text(exchange.connection.peer.ip().to_canonical());
+    let proto = HeaderValue::from_static(if exchange.connection.tls.is_some() { "https" } else { "http" });
+    if options.send_forwarded {
+        add_forwarded(headers, &peer, &proto);
+    }
+    if let Some(host) = headers.get(header::HOST).cloned() {
+        or_insert(headers, X_FORWARDED_HOST, host);
+    }
+    or_insert(headers, X_FORWARDED_PROTO, proto);
+    or_insert(headers, X_FORWARDED_PORT, HeaderValue::from(exchange.connection.local.port()));
+    let client = if exchange.client == exchange.connection.peer.ip() { peer.clone() } else { text(exchange.client) };
+    headers.insert(X_REAL_IP, client);
+    match headers.entry(X_FORWARDED_FOR) {
+        Entry::Vacant(entry) => drop(entry.insert(peer)),
+        Entry::Occupied(mut entry) => {
+            let joined: Vec<&[u8]> = entry.iter().map(HeaderValue::as_bytes).chain([peer.as_bytes()]).collect();
+            if let Ok(chain) = HeaderValue::from_bytes(&joined.join(&b", "[..])) {
+                entry.insert(chain);
+            }
+        }
+    }
+    headers.insert(X_REQUEST_ID, exchange.request_id.clone());
+}
+
+fn or_insert(headers: &mut HeaderMap, name: HeaderName, value: HeaderValue) {
+    headers.entry(name).or_insert(value);
+}
+
+fn text(ip: IpAddr) -> HeaderValue {
+    HeaderValue::try_from(ip.to_string()).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
+}
+
+/// `Forwarded` (RFC 7239 §4): this hop's element is added at the end.
+fn add_forwarded(headers: &mut HeaderMap, peer: &HeaderValue, proto: &HeaderValue) {
+    let quoted = |value: &HeaderValue| value.to_str().unwrap_or("unknown").replace(['"', '\\'], "");
+    let (peer, proto) = (quoted(peer), quoted(proto));
+    let node = if peer.contains(':') { format!("\"[{peer}]\"") } else { peer };
+    let host = headers.get(header::HOST).map(quoted).unwrap_or_default();
+    if let Ok(element) = HeaderValue::try_from(format!("for={node};host=\"{host}\";proto={proto}")) {
+        headers.append(header::FORWARDED, element);
+    }
+}
+
+/// Takes out what belongs to one hop: `Connection`, what it nominates, and the fields of RFC 9110 §7.6.1.
+///
+/// What names the client can't be nominated away: a client could otherwise strip what a trusted proxy said of it.
+pub fn strip_hop(headers: &mut HeaderMap, upgrade: bool) {
+    let trailers = headers.get(header::TE).is_some_and(|te| lists(te, "trailers"));
+    let upgrade = if upgrade { headers.remove(header::UPGRADE) } else { None };
+    if headers.contains_key(header::CONNECTION) {
+        let nominated: Vec<HeaderName> = headers
+            .get_all(header::CONNECTION)
+            .iter()
+            .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+            .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
+            .filter(|name| !identity(name) && *name != header::HOST && *name != header::AUTHORIZATION && *name != header::COOKIE)
+            .filter(|name| *name != header::CONTENT_LENGTH && *name != header::CONTENT_TYPE)
+            .collect();
+        for name in nominated {
+            headers.remove(name);
+        }
+        headers.remove(header::CONNECTION);
+    }
+    for name in &ONE_HOP {
+        headers.remove(name);
+    }
+    if trailers {
+        headers.insert(header::TE, HeaderValue::from_static("trailers"));
+    }
+    if let Some(protocol) = upgrade {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(header::UPGRADE, protocol);
+    }
+}
+
+fn lists(value: &HeaderValue, token: &str) -> bool {
+    let tokens = value.as_bytes().split(|byte| *byte == b',');
+    tokens.map(<[u8]>::trim_ascii).any(|found| found.eq_ignore_ascii_case(token.as_bytes()))
+}
+
+fn identity(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    name.starts_with("x-forwarded") || IDENTITY.contains(&name)
+}
+
+/// Takes out what a client says of itself.
+fn strip_identity(headers: &mut HeaderMap) {
+    // One pass that finds nothing is the ordinary case: all of these begin with f, x or t.
+    let found: Vec<HeaderName> =
+        headers.keys().filter(|name| name.as_str().starts_with(['f', 'x', 't']) && identity(name)).cloned().collect();
+    for name in found {
+        headers.remove(name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use std::sync::Arc;
+
+    use http::Method;
+
+    use super::*;
+    use crate::exchange::{Connection, Protocol};
+
+    fn headers(list: &[(&'static str, &'static str)]) -> HeaderMap {
+        list.iter().map(|(n, v)| (HeaderName::from_static(n), HeaderValue::from_static(v))).collect()
+    }
+
+    fn forwarded(list: &[(&'static str, &'static str)], trusted_proxies: &[&str]) -> HeaderMap {
+        let options = Options {
+            trusted_proxies: trusted_proxies.iter().map(|net| net.parse().unwrap()).collect(),
+            send_forwarded: true,
+            ..Options::default()
+        };
+        let connection = Connection {
+            peer: "192.0.2.7:1000".parse().unwrap(),
+            local: "198.51.100.1:8080".parse().unwrap(),
+            listener: "http".into(),
+            tls: None,
+        };
+        let mut headers = headers(list);
+        let mut exchange = Exchange::new(Arc::new(connection), Method::GET, Protocol::Http11);
+        let peer = exchange.connection.peer.ip();
+        exchange.client = client_address(peer, &headers, &options.trusted_proxies);
+        exchange.request_id = request_id(&headers, trusted(peer, &options.trusted_proxies));
+        towards_upstream(&mut headers, &exchange, &options, false);
+        headers
+    }
+
+    fn all(headers: &HeaderMap, name: &str) -> Vec<String> {
+        headers.get_all(name).iter().map(|value| value.to_str().unwrap().to_owned()).collect()
+    }
+
+    const SPOOFED: [(&str, &str); 7] = [
+        ("host", "a.example"),
+        ("x-forwarded-for", "203.0.113.9"),
+        ("x-forwarded-host", "evil"),
+        ("x-forwarded-prefix", "/evil"),
+        ("x-real-ip", "203.0.113.9"),
+        ("forwarded", "for=203.0.113.9"),
+        ("x-request-id", "mine"),
+    ];
+
+    #[test]
+    fn what_a_client_says_of_itself_is_replaced() {
+        let headers = forwarded(&SPOOFED, &[]);
+        assert_eq!(all(&headers, "x-forwarded-for"), ["192.0.2.7"]);
+        assert_eq!(all(&headers, "x-forwarded-host"), ["a.example"]);
+        assert_eq!(all(&headers, "x-forwarded-proto"), ["http"]);
+        assert_eq!(all(&headers, "x-forwarded-port"), ["8080"]);
+        assert_eq!(all(&headers, "x-real-ip"), ["192.0.2.7"]);
+        assert_eq!(all(&headers, "forwarded"), ["for=192.0.2.7;host=\"a.example\";proto=http"]);
+        assert!(all(&headers, "x-forwarded-prefix").is_empty());
+        assert_eq!(headers.get("x-request-id").unwrap().len(), 32);
+        assert_ne!(all(&headers, "x-request-id"), ["mine"]);
+    }
+
+    #[test]
+    fn what_a_trusted_proxy_says_is_kept_and_added_to() {
+        let headers = forwarded(&SPOOFED, &["192.0.2.0/24"]);
+        assert_eq!(all(&headers, "x-forwarded-for"), ["203.0.113.9, 192.0.2.7"]);
+        assert_eq!(all(&headers, "x-forwarded-host"), ["evil"]);
+        assert_eq!(all(&headers, "x-real-ip"), ["203.0.113.9"]);
+        assert_eq!(all(&headers, "forwarded").len(), 2);
+        assert_eq!(all(&headers, "x-request-id"), ["mine"]);
+    }
+
+    #[test]
+    fn the_client_is_the_last_address_that_is_no_trusted_proxy() {
+        let proxies = ["192.0.2.0/24".parse().unwrap(), "10.0.0.0/8".parse().unwrap()];
+        let client = |chain| client_address("192.0.2.7".parse().unwrap(), &headers(&[("x-forwarded-for", chain)]), &proxies);
+        assert_eq!(client("6.6.6.6, 203.0.113.9, 10.1.1.1").to_string(), "203.0.113.9");
+        assert_eq!(client("10.2.2.2").to_string(), "10.2.2.2");
+        assert_eq!(client("6.6.6.6, nonsense, 10.1.1.1").to_string(), "10.1.1.1");
+    }
+
+    #[test]
+    fn fields_of_one_hop_go_and_identity_can_not_be_nominated_away() {
+        let headers = forwarded(
+            &[
+                ("host", "a.example"),
+                ("connection", "close, x-secret, x-forwarded-for, host"),
+                ("x-secret", "1"),
+                ("x-forwarded-for", "203.0.113.9"),
+                ("keep-alive", "timeout=5"),
+                ("proxy-connection", "keep-alive"),
+                ("http2-settings", "AAMAAABkAAQAAP__"),
+                ("upgrade", "h2c"),
+                ("te", "gzip, Trailers"),
+            ],
+            &["192.0.2.7/32"],
+        );
+        for gone in ["connection", "x-secret", "keep-alive", "proxy-connection", "http2-settings", "upgrade"] {
+            assert!(all(&headers, gone).is_empty(), "{gone}");
+        }
+        assert_eq!(all(&headers, "te"), ["trailers"]);
+        assert_eq!(all(&headers, "host"), ["a.example"]);
+        assert_eq!(all(&headers, "x-forwarded-for"), ["203.0.113.9, 192.0.2.7"]);
+    }
+
+    #[test]
+    fn an_upgrade_keeps_what_it_needs() {
+        let mut headers = headers(&[("connection", "keep-alive, Upgrade"), ("upgrade", "websocket")]);
+        strip_hop(&mut headers, true);
+        assert_eq!(all(&headers, "connection"), ["upgrade"]);
+        assert_eq!(all(&headers, "upgrade"), ["websocket"]);
+    }
+}
