@@ -19,6 +19,17 @@ pub enum Blame {
     Us,
 }
 
+impl Blame {
+    /// The metric label and access log value.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Upstream => "upstream",
+            Self::Us => "us",
+        }
+    }
+}
+
 /// Whether the same request may be sent again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Retry {

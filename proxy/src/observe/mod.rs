@@ -3,20 +3,25 @@
 //! `Proxy::start` makes one [`Observer`]; workers and forwarders count through it; `publish` tells it what is live.
 //! Its servers run on a thread and a runtime of their own, so that a scrape never waits for, or delays, a request.
 
+mod access_log;
+mod http;
 pub mod metrics;
+mod time;
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
+use ::http::{HeaderMap, Uri};
 use arc_swap::ArcSwapOption;
-use http::{HeaderMap, Uri};
 use rust_ingress_model::{Digest, ListenerName, Snapshot};
 
 use crate::exchange::{Exchange, RequestLine};
-use crate::options::{AccessLog, Options};
+use crate::options::Options;
+use access_log::AccessLog;
+use http::{Bound, Servers};
 
 pub use metrics::{ListenerMetrics, Metrics, Rejection, UpstreamMetrics};
 
@@ -76,7 +81,8 @@ pub struct Observer {
     published: ArcSwapOption<Published>,
     generation: AtomicU64,
     readiness: AtomicU8,
-    access_log: bool,
+    access_log: Option<AccessLog>,
+    servers: OnceLock<Servers>,
 }
 
 impl Observer {
@@ -85,24 +91,33 @@ impl Observer {
     /// # Errors
     /// A port that can't be bound, an admin address that isn't loopback, an access log that can't be opened.
     pub fn new(options: &Options) -> io::Result<Arc<Self>> {
-        Ok(Arc::new(Self {
-            metrics: Metrics::new(),
+        let bound = Bound::new(options.health, options.admin)?;
+        let metrics = Metrics::new();
+        let observer = Arc::new(Self {
+            access_log: AccessLog::open(&options.access_log, &metrics)?,
+            metrics,
             published: ArcSwapOption::empty(),
             generation: AtomicU64::new(0),
             readiness: AtomicU8::new(Readiness::Starting as u8),
-            access_log: options.access_log != AccessLog::Off,
-        }))
+            servers: OnceLock::new(),
+        });
+        let servers = bound.serve(Arc::downgrade(&observer))?;
+        observer.servers.get_or_init(|| servers);
+        Ok(observer)
     }
 
     /// What the access log wants of a request's head; `None`, at no cost, when there is no access log.
     pub fn line(&self, uri: &Uri, headers: &HeaderMap) -> Option<Box<RequestLine>> {
-        self.access_log.then(|| Box::new(RequestLine::of(uri, headers)))
+        self.access_log.as_ref().map(|_| Box::new(RequestLine::of(uri, headers)))
     }
 
     /// Counts an exchange that has ended, and writes it to the access log.
     pub fn finished(&self, exchange: &Exchange, finished: &Finished) {
         let duration = exchange.start.elapsed();
         self.metrics.request(exchange, finished, duration);
+        if let Some(log) = &self.access_log {
+            log.append(exchange, finished, duration);
+        }
     }
 
     /// Notes that a snapshot is live, and how long that took; ready from the first one on.
@@ -139,16 +154,22 @@ impl Observer {
 
     /// Where the health port is, for port 0; `None` when it isn't served.
     pub fn health_addr(&self) -> Option<SocketAddr> {
-        None
+        self.servers.get()?.health
     }
 
     /// Where the admin port is, for port 0; `None` when it isn't served.
     pub fn admin_addr(&self) -> Option<SocketAddr> {
-        None
+        self.servers.get()?.admin
     }
 
     /// Ends the servers and writes what is left of the access log. Returns when both are done.
     pub fn stop(&self) {
         self.draining();
+        if let Some(servers) = self.servers.get() {
+            servers.stop();
+        }
+        if let Some(log) = &self.access_log {
+            log.close();
+        }
     }
 }

@@ -4,7 +4,9 @@
 //! that no other core writes. Label sets are bounded: past [`MAX_SERIES`] routes and backends are counted as `other`.
 //! [`crate::observe::Observer`] owns the [`Metrics`]; `render` writes them as OpenMetrics text.
 
+mod families;
 mod handles;
+mod process;
 mod render;
 mod series;
 mod shard;
@@ -16,7 +18,7 @@ use std::time::{Duration, SystemTime};
 
 use rust_ingress_model::{BackendKey, ListenerName, Name, Snapshot};
 
-use super::Finished;
+use super::{Finished, Published, Readiness};
 use crate::exchange::Exchange;
 use series::Labels;
 use shard::Shard;
@@ -30,8 +32,8 @@ pub const MAX_SERIES: usize = 2000;
 /// What routes and backends are called beyond [`MAX_SERIES`].
 const OTHER: &str = "other";
 
-/// All counters.
-#[derive(Debug)]
+/// All counters. Clones are the same counters.
+#[derive(Debug, Clone)]
 pub struct Metrics(Arc<Inner>);
 
 #[derive(Debug)]
@@ -118,8 +120,8 @@ impl Metrics {
         self.0.log_written.fetch_add(records, Ordering::Relaxed);
     }
 
-    pub(super) fn log_dropped(&self) {
-        self.0.log_dropped.fetch_add(1, Ordering::Relaxed);
+    pub(super) fn log_dropped(&self, records: u64) {
+        self.0.log_dropped.fetch_add(records, Ordering::Relaxed);
     }
 
     /// Makes room for new series, when little is left, by dropping those of routes and backends that are gone.
@@ -141,8 +143,9 @@ impl Metrics {
         self.0.epoch.fetch_add(1, Ordering::Release);
     }
 
-    pub(super) fn scrape(&self) -> Scrape {
-        Scrape::of(&self.0)
+    /// All counters at this moment, to be written.
+    pub(super) fn scrape(&self, published: Option<Arc<Published>>, readiness: Readiness) -> Scrape {
+        Scrape::of(&self.0, published, readiness)
     }
 }
 

@@ -132,23 +132,22 @@ fn address(name: &Name) -> usize {
 }
 
 fn addresses(exchange: &Exchange) -> Addresses {
-    let mut all = [0; 9];
-    all[0] = address(&exchange.connection.listener);
-    if let Some((object, _)) = &exchange.route {
-        all[1] = address(&object.kind);
-        all[2] = address(&object.namespace);
-        all[3] = address(&object.name);
-    }
-    if let Some(backend) = &exchange.backend {
-        all[4] = address(&backend.namespace);
-        all[5] = address(&backend.service);
-        (all[6], all[7]) = match &backend.port {
-            PortRef::Number(number) => (1, usize::from(*number)),
-            PortRef::Name(name) => (2, address(name)),
-        };
-        all[8] = backend.protocol.map_or(0, |protocol| protocol as usize + 1);
-    }
-    all
+    let [kind, namespace, name] = match &exchange.route {
+        Some((object, _)) => [address(&object.kind), address(&object.namespace), address(&object.name)],
+        None => [0; 3],
+    };
+    let [space, service, sort, port, protocol] = match &exchange.backend {
+        Some(backend) => {
+            let (sort, port) = match &backend.port {
+                PortRef::Number(number) => (0, usize::from(*number)),
+                PortRef::Name(name) => (1, address(name)),
+            };
+            let protocol = backend.protocol.map_or(0, |protocol| protocol as usize + 1);
+            [address(&backend.namespace), address(&backend.service), sort, port, protocol]
+        }
+        None => [0; 5],
+    };
+    [address(&exchange.connection.listener), kind, namespace, name, space, service, sort, port, protocol]
 }
 
 /// Runs something on this thread's counters; `None` while the thread ends.

@@ -1,0 +1,167 @@
+//! The servers of the health and admin ports, on a thread and a runtime of their own.
+//!
+//! The stack, outermost first: load shed, concurrency limit, timeout, (admin) loopback host check, router. Made and ended
+//! by [`crate::observe::Observer`].
+
+mod loopback;
+mod router;
+
+use std::convert::Infallible;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::{Mutex, PoisonError, Weak};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::sync::oneshot;
+use tower::{BoxError, Service, ServiceBuilder, ServiceExt as _};
+
+use super::Observer;
+use loopback::LoopbackHost;
+use router::{ADMIN, HEALTH, Router};
+
+/// Requests in work at a time, per port; more are answered 503.
+const CONCURRENCY: usize = 32;
+
+/// What one request may take: a scrape or a snapshot of a large cluster is well under a second.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// From a connection to its first request's head, and between two requests.
+const IDLE: Duration = Duration::from_secs(75);
+
+/// Sockets that are bound and not served yet.
+pub(super) struct Bound {
+    health: Option<TcpListener>,
+    admin: Option<TcpListener>,
+}
+
+/// The running servers.
+#[derive(Debug)]
+pub(super) struct Servers {
+    /// Where the health port is.
+    pub health: Option<SocketAddr>,
+    /// Where the admin port is.
+    pub admin: Option<SocketAddr>,
+    running: Mutex<Option<(oneshot::Sender<()>, JoinHandle<()>)>>,
+}
+
+impl Bound {
+    /// Binds both ports.
+    ///
+    /// # Errors
+    /// A port that can't be bound, an admin address that isn't loopback; the message says which and what to do.
+    pub(super) fn new(health: Option<SocketAddr>, admin: Option<SocketAddr>) -> io::Result<Self> {
+        if let Some(address) = admin.filter(|address| !address.ip().is_loopback()) {
+            let text = format!("admin address {address} is not loopback: it shows all routes; use 127.0.0.1 or [::1]");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
+        let bind = |what: &str, address: Option<SocketAddr>| address.map(|address| bind(what, address)).transpose();
+        Ok(Self { health: bind("health", health)?, admin: bind("admin", admin)? })
+    }
+
+    /// Serves them on a new thread.
+    pub(super) fn serve(self, observer: Weak<Observer>) -> io::Result<Servers> {
+        let addr = |listener: &Option<TcpListener>| listener.as_ref().map(TcpListener::local_addr).transpose();
+        let (health, admin) = (addr(&self.health)?, addr(&self.admin)?);
+        if health.is_none() && admin.is_none() {
+            return Ok(Servers { health, admin, running: Mutex::new(None) });
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let (stop, stopped) = oneshot::channel();
+        let serve = move || {
+            let served = async move {
+                let health = self.health.map(|listener| stack_health(listener, observer.clone()));
+                let admin = self.admin.map(|listener| stack_admin(listener, observer));
+                tokio::join!(run(health), run(admin))
+            };
+            runtime.block_on(async {
+                tokio::select! { _ = served => (), _ = stopped => () }
+            });
+        };
+        let thread = thread::Builder::new().name("observe".into()).spawn(serve)?;
+        Ok(Servers { health, admin, running: Mutex::new(Some((stop, thread))) })
+    }
+}
+
+impl Servers {
+    /// Ends them; returns when their thread is gone.
+    pub(super) fn stop(&self) {
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some((stop, thread)) = running {
+            drop(stop);
+            if thread.join().is_err() {
+                tracing::error!("the thread of the health and admin ports died");
+            }
+        }
+    }
+}
+
+fn bind(what: &str, address: SocketAddr) -> io::Result<TcpListener> {
+    let listener = TcpListener::bind(address).and_then(|listener| listener.set_nonblocking(true).map(|()| listener));
+    listener.map_err(|error| {
+        let text = format!("{what} port {address}: {error}; is something else listening there? Choose another with --{what}");
+        io::Error::new(error.kind(), text)
+    })
+}
+
+async fn run(server: Option<impl Future<Output = ()>>) {
+    if let Some(server) = server {
+        server.await;
+    }
+}
+
+async fn stack_health(listener: TcpListener, observer: Weak<Observer>) {
+    let stack = ServiceBuilder::new().load_shed().concurrency_limit(CONCURRENCY).timeout(TIMEOUT);
+    accept("health", listener, stack.service(Router::new(&HEALTH, observer))).await;
+}
+
+async fn stack_admin(listener: TcpListener, observer: Weak<Observer>) {
+    let stack = ServiceBuilder::new().load_shed().concurrency_limit(CONCURRENCY).timeout(TIMEOUT);
+    accept("admin", listener, stack.layer_fn(LoopbackHost).service(Router::new(&ADMIN, observer))).await;
+}
+
+/// Accepts connections for as long as the runtime runs.
+async fn accept<S>(what: &'static str, listener: TcpListener, stack: S)
+where
+    S: Service<Request<Incoming>, Response = Response<Full<Bytes>>, Error = BoxError> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    let listener = match tokio::net::TcpListener::from_std(listener) {
+        Ok(listener) => listener,
+        Err(error) => return tracing::error!(%error, "the {what} port can't be served"),
+    };
+    loop {
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                // Out of file descriptors, mostly: nothing gets better by asking at once.
+                tracing::warn!(%error, "the {what} port can't accept a connection; trying again");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        let stack = stack.clone();
+        let service = service_fn(move |request| answer(stack.clone(), request));
+        let mut http = http1::Builder::new();
+        http.timer(TokioTimer::new()).header_read_timeout(IDLE);
+        tokio::spawn(http.serve_connection(TokioIo::new(stream), service));
+    }
+}
+
+/// A request through the stack; its refusals become responses.
+async fn answer<S>(stack: S, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible>
+where
+    S: Service<Request<Incoming>, Response = Response<Full<Bytes>>, Error = BoxError>,
+{
+    Ok(stack.oneshot(request).await.unwrap_or_else(|error| {
+        let text = format!("{error}; ask again later\n");
+        router::respond(StatusCode::SERVICE_UNAVAILABLE, router::TEXT, text)
+    }))
+}
