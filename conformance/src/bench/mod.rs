@@ -3,6 +3,7 @@
 //! Figures are CPU time, not wall-clock time, wherever the machine's other load would show; ratios are taken within one run.
 
 mod http;
+mod process;
 mod report;
 mod routes;
 

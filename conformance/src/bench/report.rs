@@ -103,3 +103,28 @@ pub(crate) fn first_line(program: &str, arguments: &[&str]) -> String {
     let text = [output.stdout, output.stderr].concat();
     String::from_utf8_lossy(&text).lines().next().unwrap_or_default().trim().to_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(value: f64, limit: Option<f64>) -> Report {
+        let figure = Figure { what: "a".into(), columns: vec!["1.0".into()], value, limit };
+        Report { name: "x", columns: vec!["µs".into()], value: "ratio", figures: vec![figure], notes: vec!["How.".into()] }
+    }
+
+    #[test]
+    fn a_limit_is_kept_up_to_itself() {
+        assert!(report(1.2, Some(1.2)).kept());
+        assert!(report(9.0, None).kept());
+        assert!(!report(1.21, Some(1.2)).kept());
+        assert!(!report(f64::NAN, Some(1.2)).kept(), "what could not be measured is not kept");
+    }
+
+    #[test]
+    fn a_missed_limit_is_shown() {
+        let shown = report(1.21, Some(1.2)).to_string();
+        assert!(shown.contains("| a | 1.0 | 1.21  | 1.20  | MISSED |"), "{shown}");
+        assert!(shown.contains("\n- How.\n"), "{shown}");
+    }
+}

@@ -185,3 +185,28 @@ async fn stream_of(mut client: h2::client::SendRequest<Bytes>, left: Left) -> Re
     }
     Ok(())
 }
+
+#[cfg(test)]
+#[expect(clippy::expect_used, reason = "tests")]
+mod tests {
+    use super::*;
+    use crate::bench::http::upstream;
+    use tokio::net::TcpListener;
+
+    #[tokio::test]
+    async fn a_load_sends_what_it_was_told_and_fails_on_a_wrong_answer() {
+        let load = Load::new(Kind::Http1, &Certificate::make().expect("a certificate")).expect("a client");
+        let backend = upstream::start().await.expect("a backend");
+        load.run(backend, 500).await.expect("the backend answers every request");
+
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
+        let refusing = listener.local_addr().expect("its address");
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let _ = stream.write_all(b"HTTP/1.1 404 Not Found\r\ncontent-length: 1024\r\n\r\n").await;
+            }
+        });
+        let error = load.run(refusing, 1).await.expect_err("a 404 fails the bench");
+        assert!(error.to_string().contains("404"), "{error}");
+    }
+}

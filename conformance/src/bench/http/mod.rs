@@ -5,7 +5,6 @@
 
 mod load;
 mod peers;
-mod process;
 mod upstream;
 
 use anyhow::{Context, Result, ensure};

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use tempfile::TempDir;
 
-use super::process::{Process, free_addresses};
+use crate::bench::process::{Process, free_addresses};
 use crate::bench::program;
 
 /// The host that requests name.
