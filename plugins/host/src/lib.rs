@@ -1,3 +1,8 @@
-//! The proxy-wasm host of rust-ingress: its room, so that manifests and rules name it; it has no code before plugins exist.
+//! The proxy-wasm host of rust-ingress.
+//!
+//! What stands today is the wire form in which ABI 0.2.1 passes maps between host and guest: [`pairs`]. The host that runs
+//! modules comes on top of it.
 
 #![forbid(unsafe_code)]
+
+pub mod pairs;
