@@ -1,0 +1,73 @@
+//! The objects that translation understands, and what a source says happened to them. Sources make these; the World eats them.
+
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, Pod, Secret, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::networking::v1::{Ingress, IngressClass};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use rust_ingress_model::{Fault, ObjectRef};
+
+/// One Kubernetes object. Not `Debug`: a Secret must not get into a log.
+#[derive(Clone)]
+pub enum Object {
+    /// networking.k8s.io/v1
+    Ingress(Box<Ingress>),
+    /// networking.k8s.io/v1
+    IngressClass(Box<IngressClass>),
+    /// v1
+    Service(Box<Service>),
+    /// discovery.k8s.io/v1
+    EndpointSlice(Box<EndpointSlice>),
+    /// v1; parsed at the door, its bytes are wiped.
+    Secret(Box<Secret>),
+    /// v1; nothing reads it yet, so the World doesn't keep it.
+    ConfigMap(Box<ConfigMap>),
+    /// v1; nothing reads it yet, so the World doesn't keep it.
+    Namespace(Box<Namespace>),
+    /// v1; nothing reads it yet, so the World doesn't keep it.
+    Pod(Box<Pod>),
+    /// v1; nothing reads it yet, so the World doesn't keep it.
+    Node(Box<Node>),
+}
+
+impl Object {
+    /// Names the object. A namespaced object without a namespace is in `default`, as kubectl has it.
+    pub fn reference(&self) -> ObjectRef {
+        let (kind, namespaced, metadata) = self.parts();
+        let namespace = match (namespaced, metadata.namespace.as_deref()) {
+            (false, _) => "",
+            (true, None | Some("")) => "default",
+            (true, Some(namespace)) => namespace,
+        };
+        ObjectRef::new(kind, namespace, metadata.name.as_deref().unwrap_or_default())
+    }
+
+    fn parts(&self) -> (&'static str, bool, &ObjectMeta) {
+        match self {
+            Self::Ingress(object) => ("Ingress", true, &object.metadata),
+            Self::IngressClass(object) => ("IngressClass", false, &object.metadata),
+            Self::Service(object) => ("Service", true, &object.metadata),
+            Self::EndpointSlice(object) => ("EndpointSlice", true, &object.metadata),
+            Self::Secret(object) => ("Secret", true, &object.metadata),
+            Self::ConfigMap(object) => ("ConfigMap", true, &object.metadata),
+            Self::Namespace(object) => ("Namespace", false, &object.metadata),
+            Self::Pod(object) => ("Pod", true, &object.metadata),
+            Self::Node(object) => ("Node", false, &object.metadata),
+        }
+    }
+}
+
+/// What a source says happened.
+#[derive(Clone)]
+pub enum Change {
+    /// An object is there, new or changed.
+    Put(Object),
+    /// An object is gone.
+    Delete(ObjectRef),
+    /// All that the source itself has to say of one of its parts (kind `File`); replaces what it said before.
+    Faults {
+        /// What the faults are reported under.
+        source: ObjectRef,
+        /// Empty: nothing is wrong any more.
+        faults: Vec<Fault>,
+    },
+}

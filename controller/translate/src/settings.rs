@@ -1,0 +1,60 @@
+//! What translation is told besides objects: where they come from, where the proxy listens. The controller fills it from flags.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use rust_ingress_model::{Certificate, KeyPair};
+
+/// The IngressClass controller name that is ours.
+pub(crate) const CONTROLLER: &str = "rust-ingress.dev/ingress-controller";
+
+/// Where objects come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// A folder of manifests: written by whoever runs the program, and not validated by an API server.
+    Files,
+    /// A cluster: written by its tenants.
+    Cluster,
+}
+
+/// The certificate for names that no Secret covers.
+#[derive(Clone)]
+pub struct DefaultCertificate {
+    /// Chain and key.
+    pub pair: Arc<KeyPair>,
+    /// What is public of it.
+    pub certificate: Certificate,
+}
+
+/// What translation is told besides objects. A change of it needs [`crate::Dirty::all`].
+#[derive(Clone)]
+pub struct Settings {
+    /// Where objects come from.
+    pub origin: Origin,
+    /// The class that is ours in a folder without any IngressClass document, and by the legacy annotation.
+    pub ingress_class: String,
+    /// Where HTTP is served. An unspecified address means every address of both families.
+    pub http: Vec<SocketAddr>,
+    /// Where HTTPS is served. The first port is the one that redirects name.
+    pub https: Vec<SocketAddr>,
+    /// Whether a PROXY protocol header opens every connection of these listeners.
+    pub proxy_protocol: bool,
+    /// For names that no Secret covers. `None`: their handshakes are refused.
+    pub default_certificate: Option<DefaultCertificate>,
+    /// Whether Services of type ExternalName are served. Off by default: they reach wherever a tenant points them.
+    pub allow_external_name: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            origin: Origin::Files,
+            ingress_class: "rust-ingress".into(),
+            http: Vec::new(),
+            https: Vec::new(),
+            proxy_protocol: false,
+            default_certificate: None,
+            allow_external_name: false,
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! What is said of each object by itself: Ingresses, IngressClasses, Services, and what sources say of their files.
+
+use rust_ingress_model::{ObjectRef, Report, ReportKey};
+
+use super::Work;
+use crate::annotation;
+use crate::ingress::class::Owner;
+
+impl Work<'_> {
+    /// Computes the report of one object again.
+    pub(super) fn object_report(&mut self, object: &ObjectRef) {
+        let key = (object.namespace.clone(), object.name.clone());
+        let faults = |faults| Report { faults, verdicts: Vec::new() };
+        let report = match (&*object.kind, self.world.sources.get(object)) {
+            (_, Some(said)) => faults(said.clone()),
+            ("Ingress", None) => self
+                .world
+                .ingresses
+                .get(&key)
+                .map(|ingress| match self.classes.owner(&ingress.class) {
+                    Owner::Others => Report::default(),
+                    Owner::NotFound => faults(self.classes.not_found(object, &ingress.class)),
+                    Owner::Us => {
+                        let mut report = ingress.report.clone();
+                        report.faults.extend(self.secret_faults(ingress));
+                        report
+                    }
+                })
+                .unwrap_or_default(),
+            ("IngressClass", None) => faults(self.classes.faults(object)),
+            ("Service", None) => {
+                let annotations = self.world.services.get(&key).and_then(|service| service.metadata.annotations.as_ref());
+                faults(annotations.map_or_else(Vec::new, |all| annotation::service_faults(object, all, self.settings.origin)))
+            }
+            _ => Report::default(),
+        };
+        self.report(ReportKey::Object(object.clone()), report);
+    }
+}

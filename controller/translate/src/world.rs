@@ -1,0 +1,231 @@
+//! The World: every object that matters to translation, parsed, with reverse indexes. Sources fill it, `translate` reads it.
+//!
+//! [`World::apply`] knows by itself what a change makes dirty. An object that is put again unchanged makes nothing dirty.
+
+pub(crate) mod index;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use rust_ingress_model::{Fault, Fingerprint, KeyStore, Name, ObjectRef, Snapshot};
+
+use crate::certificate;
+use crate::dirty::Dirty;
+use crate::ingress::Ingress;
+use crate::ingress::class::Class;
+use crate::object::{Change, Object};
+use crate::settings::Settings;
+use index::{Index, Multimap};
+
+/// Namespace and name.
+pub(crate) type Key = (Name, Name);
+
+/// The label by which a slice names its Service.
+const SERVICE_NAME: &str = "kubernetes.io/service-name";
+
+/// Every object that matters to translation. No `Debug`: it holds keys.
+#[derive(Default)]
+pub struct World {
+    pub(crate) ingresses: BTreeMap<Key, Arc<Ingress>>,
+    pub(crate) classes: BTreeMap<Name, Class>,
+    pub(crate) services: BTreeMap<Key, Arc<Service>>,
+    /// By Service, then by the slice's own name.
+    pub(crate) slices: BTreeMap<Key, BTreeMap<Name, Arc<EndpointSlice>>>,
+    slice_services: BTreeMap<Key, Key>,
+    pub(crate) secrets: BTreeMap<Key, certificate::Parsed>,
+    /// Which Secrets hold a certificate; the first of them counts as its source.
+    pub(crate) certificates: Multimap<Fingerprint, Key>,
+    /// What sources have to say of their parts.
+    pub(crate) sources: BTreeMap<ObjectRef, Vec<Fault>>,
+    pub(crate) index: Index,
+    dirty: Dirty,
+}
+
+impl World {
+    /// Takes in a change.
+    pub fn apply(&mut self, change: Change) {
+        match change {
+            Change::Put(object) => self.put(object),
+            Change::Delete(reference) => self.delete(&reference),
+            Change::Faults { source, faults } => {
+                self.dirty.objects.insert(source.clone());
+                match faults.is_empty() {
+                    true => self.sources.remove(&source),
+                    false => self.sources.insert(source, faults),
+                };
+            }
+        }
+    }
+
+    /// What the changes since the last call made dirty.
+    pub fn take_dirty(&mut self) -> Dirty {
+        std::mem::take(&mut self.dirty)
+    }
+
+    /// The keys of a snapshot that was just made from this World.
+    pub fn key_store(&self, snapshot: &Snapshot, settings: &Settings) -> KeyStore {
+        let mut store = KeyStore::default();
+        let default = settings.default_certificate.as_ref().map(|default| (default.pair.fingerprint(), &default.pair));
+        for fingerprint in snapshot.certificates.keys() {
+            let secret = self.certificate(fingerprint).map(|usable| &usable.pair);
+            let default = default.as_ref().filter(|(of, _)| of == fingerprint).map(|(_, pair)| *pair);
+            if let Some(pair) = secret.or(default) {
+                store.insert_as(*fingerprint, pair.clone());
+            }
+        }
+        store
+    }
+
+    /// The certificate of a fingerprint, from the first Secret that holds it.
+    pub(crate) fn certificate(&self, fingerprint: &Fingerprint) -> Option<&certificate::Usable> {
+        self.certificates.get(fingerprint).find_map(|key| self.secrets.get(key)?.as_ref().ok())
+    }
+
+    /// All that there is, as if it had just changed.
+    pub(crate) fn everything(&self) -> Dirty {
+        let mut dirty = Dirty::all();
+        dirty.hosts.extend(self.index.hosts.keys().cloned());
+        dirty.backends.extend(self.index.backends.keys().cloned());
+        dirty.certificates.extend(self.certificates.keys().copied());
+        dirty.objects.extend(self.ingresses.values().map(|ingress| ingress.reference.clone()));
+        dirty.objects.extend(self.classes.keys().map(|name| ObjectRef::new("IngressClass", "", name)));
+        dirty.objects.extend(self.services.keys().map(|(namespace, name)| ObjectRef::new("Service", namespace, name)));
+        dirty.objects.extend(self.sources.keys().cloned());
+        dirty
+    }
+
+    fn put(&mut self, object: Object) {
+        let reference = object.reference();
+        let key = (reference.namespace.clone(), reference.name.clone());
+        match object {
+            Object::Ingress(object) => self.set_ingress(key, Some(Ingress::parse(&reference, &object))),
+            Object::IngressClass(object) => self.set_class(&key.1, Some(Class::parse(&object))),
+            Object::Service(object) => self.set_service(key, Some(object)),
+            Object::EndpointSlice(object) => self.set_slice(&key, Some(object)),
+            Object::Secret(mut object) => self.set_secret(key, Some(certificate::parse(&reference, &mut object))),
+            Object::ConfigMap(_) | Object::Namespace(_) | Object::Pod(_) | Object::Node(_) => {}
+        }
+    }
+
+    fn delete(&mut self, reference: &ObjectRef) {
+        let key = (reference.namespace.clone(), reference.name.clone());
+        match &*reference.kind {
+            "Ingress" => self.set_ingress(key, None),
+            "IngressClass" => self.set_class(&key.1, None),
+            "Service" => self.set_service(key, None),
+            "EndpointSlice" => self.set_slice(&key, None),
+            "Secret" => self.set_secret(key, None),
+            _ => {}
+        }
+    }
+
+    fn set_ingress(&mut self, key: Key, new: Option<Ingress>) {
+        let old = self.ingresses.get(&key).cloned();
+        if old.as_deref() == new.as_ref() {
+            return;
+        }
+        if let Some(old) = old {
+            self.touch(&old);
+            self.index.remove(&key, &old);
+            self.ingresses.remove(&key);
+        }
+        if let Some(new) = new {
+            self.touch(&new);
+            self.index.insert(&key, &new);
+            self.ingresses.insert(key, Arc::new(new));
+        }
+    }
+
+    /// Makes dirty all that an Ingress takes part in.
+    fn touch(&mut self, ingress: &Ingress) {
+        self.dirty.objects.insert(ingress.reference.clone());
+        self.dirty.hosts.extend(ingress.hosts());
+        self.dirty.backends.extend(ingress.backends.keys().cloned());
+    }
+
+    fn touch_all(&mut self, keys: Vec<Key>) {
+        for key in keys {
+            if let Some(ingress) = self.ingresses.get(&key).cloned() {
+                self.touch(&ingress);
+            }
+        }
+    }
+
+    /// A class can be the default, so Ingresses without a class depend on each.
+    fn set_class(&mut self, name: &Name, new: Option<Class>) {
+        if self.classes.get(name) == new.as_ref() {
+            return;
+        }
+        self.dirty.objects.insert(ObjectRef::new("IngressClass", "", name));
+        match new {
+            Some(class) => self.classes.insert(name.clone(), class),
+            None => self.classes.remove(name),
+        };
+        self.dirty.objects.extend(self.classes.keys().map(|name| ObjectRef::new("IngressClass", "", name)));
+        let (named, unnamed) = (Some(name.clone()), None);
+        let ingresses = self.index.classes.get(&named).chain(self.index.classes.get(&unnamed)).cloned().collect();
+        self.touch_all(ingresses);
+    }
+
+    fn set_service(&mut self, key: Key, new: Option<Box<Service>>) {
+        let said = |service: &Service| (service.spec.clone(), service.metadata.annotations.clone());
+        if self.services.get(&key).map(|old| said(old)) == new.as_deref().map(said) {
+            return;
+        }
+        self.dirty.objects.insert(ObjectRef::new("Service", &key.0, &key.1));
+        self.dirty.backends.extend(self.index.backends_of(&key).cloned());
+        match new {
+            Some(service) => self.services.insert(key, Arc::from(service)),
+            None => self.services.remove(&key),
+        };
+    }
+
+    fn set_slice(&mut self, key: &Key, new: Option<Box<EndpointSlice>>) {
+        let service = new.as_ref().and_then(|slice| slice.metadata.labels.as_ref()?.get(SERVICE_NAME));
+        let service = service.map(|service| (key.0.clone(), Name::from(service.as_str())));
+        let old_service = self.slice_services.get(key).cloned();
+        let old = old_service.as_ref().and_then(|service| self.slices.get(service)?.get(&key.1));
+        let said = |slice: &EndpointSlice| (slice.address_type.clone(), slice.endpoints.clone(), slice.ports.clone());
+        if old_service == service && old.map(|old| said(old)) == new.as_deref().map(said) {
+            return;
+        }
+        if let Some(old) = self.slice_services.remove(key) {
+            self.dirty.backends.extend(self.index.backends_of(&old).cloned());
+            if let Some(slices) = self.slices.get_mut(&old) {
+                slices.remove(&key.1);
+            }
+            if self.slices.get(&old).is_some_and(BTreeMap::is_empty) {
+                self.slices.remove(&old);
+            }
+        }
+        if let (Some(slice), Some(service)) = (new, service) {
+            self.dirty.backends.extend(self.index.backends_of(&service).cloned());
+            self.slices.entry(service.clone()).or_default().insert(key.1.clone(), Arc::from(slice));
+            self.slice_services.insert(key.clone(), service);
+        }
+    }
+
+    fn set_secret(&mut self, key: Key, new: Option<certificate::Parsed>) {
+        if certificate::same(self.secrets.get(&key), new.as_ref()) {
+            return;
+        }
+        if let Some(Ok(old)) = self.secrets.remove(&key) {
+            self.dirty.certificates.insert(old.fingerprint);
+            self.certificates.remove(&old.fingerprint, &key);
+        }
+        if let Some(Ok(new)) = &new {
+            self.dirty.certificates.insert(new.fingerprint);
+            self.certificates.insert(new.fingerprint, key.clone());
+        }
+        let ingresses: Vec<Key> = self.index.secrets.get(&key).cloned().collect();
+        for ingress in ingresses.iter().filter_map(|key| self.ingresses.get(key)) {
+            self.dirty.objects.insert(ingress.reference.clone());
+            self.dirty.hosts.extend(ingress.tls.iter().flat_map(|entry| entry.hosts.iter().map(|(host, _)| host.clone())));
+        }
+        if let Some(new) = new {
+            self.secrets.insert(key, new);
+        }
+    }
+}
