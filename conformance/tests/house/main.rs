@@ -6,6 +6,7 @@
 
 mod code;
 mod examples;
+mod links;
 mod request_path;
 mod rooms;
 mod sizes;
