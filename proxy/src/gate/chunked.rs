@@ -100,7 +100,9 @@ impl Chunked {
             (State::Trailer, b'\r') => State::EndLf,
             (State::Trailer | State::Name, byte) if CLASS[usize::from(byte)] & TOKEN != 0 => self.extra(State::Name)?,
             (State::Name, b':') => State::Value,
-            (State::Trailer | State::Name, _) => return Err("a trailer's name is empty or has a character that isn't allowed in it"),
+            (State::Trailer | State::Name, _) => {
+                return Err("a trailer's name is empty or has a character that isn't allowed in it");
+            }
             (State::Value, b'\r') => State::ValueLf,
             (State::Value, byte) if CLASS[usize::from(byte)] & VALUE != 0 => self.extra(State::Value)?,
             (State::Value, _) => return Err("a trailer's value has a control character or ends in a bare line feed"),

@@ -98,7 +98,9 @@ fn check_h2_fields(headers: &HeaderMap) -> Result<(), RequestFault> {
         return Err(bad("an HTTP/2 request has a header that belongs to a connection"));
     }
     match headers.get(header::TE) {
-        Some(te) if !te.as_bytes().eq_ignore_ascii_case(b"trailers") => Err(bad("an HTTP/2 request has a TE other than trailers")),
+        Some(te) if !te.as_bytes().eq_ignore_ascii_case(b"trailers") => {
+            Err(bad("an HTTP/2 request has a TE other than trailers"))
+        }
         _ => Ok(()),
     }
 }
@@ -120,7 +122,9 @@ fn authority(parts: &mut Parts, known: Option<&Authority>, local: SocketAddr) ->
         };
     };
     // The target's authority wins over Host in absolute form; in HTTP/2 both must be the same.
-    if parts.version >= Version::HTTP_2 && field.is_some_and(|field| !field.as_bytes().eq_ignore_ascii_case(target.as_str().as_bytes())) {
+    if parts.version >= Version::HTTP_2
+        && field.is_some_and(|field| !field.as_bytes().eq_ignore_ascii_case(target.as_str().as_bytes()))
+    {
         return Err(bad("Host differs from :authority"));
     }
     if parts.version < Version::HTTP_2 {
@@ -211,9 +215,26 @@ fn normalise_target(parts: &mut Parts) -> Result<(), RequestFault> {
 
 /// Headers that we or the endpoints' frameworks act on, as they read when `_` and `.` are taken for `-`.
 const MANAGED: [&str; 20] = [
-    "authorization", "connection", "content-length", "content-type", "cookie", "expect", "forwarded", "host", "keep-alive",
-    "proxy-authorization", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade", "via", "x-original-url",
-    "x-real-ip", "x-request-id", "x-rewrite-url",
+    "authorization",
+    "connection",
+    "content-length",
+    "content-type",
+    "cookie",
+    "expect",
+    "forwarded",
+    "host",
+    "keep-alive",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "via",
+    "x-original-url",
+    "x-real-ip",
+    "x-request-id",
+    "x-rewrite-url",
 ];
 
 /// Drops headers such as `X_Forwarded_For`: CGI-like endpoints can't tell them from the ones that we write.

@@ -126,7 +126,21 @@ mod tests {
 
     #[test]
     fn paths_that_servers_read_differently_are_refused() {
-        for path in ["/a%2fb", "/a%5Cb", "/a\\b", "/a%00", "/a%0a", "/a%", "/a%2", "/a%zz", "/..", "/a/../../b", "/%2e%2e/", "/a\u{e9}", "/a#b"] {
+        for path in [
+            "/a%2fb",
+            "/a%5Cb",
+            "/a\\b",
+            "/a%00",
+            "/a%0a",
+            "/a%",
+            "/a%2",
+            "/a%zz",
+            "/..",
+            "/a/../../b",
+            "/%2e%2e/",
+            "/a\u{e9}",
+            "/a#b",
+        ] {
             assert!(normalise(path).is_err(), "{path}");
         }
     }

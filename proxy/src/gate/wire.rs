@@ -86,6 +86,11 @@ impl Wire {
         matches!(self.state, State::Held)
     }
 
+    /// Whether the connection is upgraded.
+    pub fn is_open(&self) -> bool {
+        matches!(self.state, State::Open)
+    }
+
     /// Whether a request was refused on this connection.
     pub fn refused(&self) -> bool {
         matches!(self.state, State::Refused)
@@ -182,7 +187,10 @@ struct Limits {
 fn parse(bytes: &[u8], limits: Limits) -> Result<Option<(usize, Framing)>, RequestFault> {
     let window = bytes.get(..limits.bytes).unwrap_or(bytes);
     let partial = || match bytes.len() > limits.bytes {
-        true => Err(RequestFault::new(Kind::HeadTooLarge, "the request's head is larger than the limit; send fewer or shorter header fields")),
+        true => Err(RequestFault::new(
+            Kind::HeadTooLarge,
+            "the request's head is larger than the limit; send fewer or shorter header fields",
+        )),
         false => Ok(None),
     };
     let mut at = Cursor { bytes: window, position: 0 };
@@ -382,7 +390,8 @@ fn transfer_encoding(value: &[u8], framing: &mut Framing, http_11: bool) -> Resu
         return Ok(());
     }
     let last = value.rsplit(|byte| *byte == b',').next().unwrap_or_default().trim_ascii();
-    let twice = value.split(|byte| *byte == b',').filter(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"chunked")).count() > 1;
+    let twice =
+        value.split(|byte| *byte == b',').filter(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"chunked")).count() > 1;
     if last.eq_ignore_ascii_case(b"chunked") && !twice {
         return Err(bad("the only transfer coding understood here is chunked").status(StatusCode::NOT_IMPLEMENTED));
     }
@@ -405,7 +414,10 @@ const fn classes() -> [u8; 256] {
     while byte < 256 {
         let b = byte as u8;
         let token = b.is_ascii_alphanumeric()
-            || matches!(b, b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~');
+            || matches!(
+                b,
+                b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~'
+            );
         let target = b > 0x20 && b < 0x7f && !matches!(b, b'#' | b'<' | b'>' | b'`' | b'^' | b'\\' | b'"' | b'{' | b'}');
         let value = b == b'\t' || (b >= 0x20 && b != 0x7f);
         table[byte] = (if token { TOKEN } else { 0 }) | (if target { TARGET } else { 0 }) | (if value { VALUE } else { 0 });

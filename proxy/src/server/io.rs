@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
-use crate::fault::RequestFault;
+use crate::fault::{Kind, RequestFault};
 use crate::gate::wire::{Step, Wire, head_may_end};
 use crate::server::link::Link;
 use crate::server::stream::Stream;
@@ -46,8 +46,7 @@ pub struct Io {
 impl Io {
     /// A connection whose first bytes, `prefix`, were read already.
     pub fn new(stream: Stream, wire: Option<Wire>, link: Arc<Link>, prefix: Vec<u8>) -> Self {
-        let mut io =
-            Self { stream, wire, link, kept: prefix, released: 0, gone: 0, searched: 0, heads: 0, linger: None };
+        let mut io = Self { stream, wire, link, kept: prefix, released: 0, gone: 0, searched: 0, heads: 0, linger: None };
         if io.wire.is_none() {
             io.released = io.kept.len();
         }
@@ -99,14 +98,27 @@ impl Io {
         self.searched = 0;
     }
 
+    /// Refuses a head whose time is up. Whether it did.
+    fn expire(&mut self) -> bool {
+        let Some(wire) = self.wire.as_mut().filter(|wire| self.searched > 0 && !wire.refused() && self.link.expired()) else {
+            return false;
+        };
+        wire.refuse();
+        self.kept.truncate(self.released);
+        let message = "the request's head didn't come whole in time; check the client or the network between";
+        self.stand_in(RequestFault::new(Kind::ClientTimeout, message));
+        true
+    }
+
     /// Gives released bytes to hyper.
     fn give(&mut self, buf: &mut ReadBuf<'_>) {
         let ready = self.kept.get(self.gone..self.released).unwrap_or_default();
         let length = ready.len().min(buf.remaining());
         buf.put_slice(ready.get(..length).unwrap_or_default());
         self.gone += length;
-        if self.gone == self.kept.len() {
-            self.kept = Vec::new();
+        if self.gone == self.released {
+            // Most often nothing is left, and the memory goes too.
+            self.kept = self.kept.split_off(self.gone);
             (self.released, self.gone) = (0, 0);
         }
     }
@@ -187,7 +199,14 @@ impl AsyncRead for Io {
             this.give(buf);
             return Poll::Ready(Ok(()));
         }
-        if this.wire.as_ref().is_some_and(Wire::refused) || buf.remaining() == 0 || !this.poll_held(cx) {
+        if buf.remaining() == 0 {
+            return Poll::Ready(Ok(()));
+        }
+        if this.expire() {
+            this.give(buf);
+            return Poll::Ready(Ok(()));
+        }
+        if this.wire.as_ref().is_some_and(Wire::refused) || !this.poll_held(cx) {
             return Poll::Pending;
         }
         if this.kept.len() > this.released && this.searched == 0 && this.scan_kept()? {
@@ -244,6 +263,7 @@ impl AsyncWrite for Io {
         if this.linger.is_none() {
             ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
         }
-        if this.link.lingers() { this.poll_linger(cx) } else { Poll::Ready(Ok(())) }
+        let unread = this.wire.as_ref().is_some_and(|wire| !wire.before_head() && !wire.is_open());
+        if unread || this.link.lingers() { this.poll_linger(cx) } else { Poll::Ready(Ok(())) }
     }
 }

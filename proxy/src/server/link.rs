@@ -35,6 +35,7 @@ pub struct Link {
     head_since: AtomicU64,
     write_stuck_since: AtomicU64,
     unread: AtomicBool,
+    expired: AtomicBool,
 }
 
 impl Link {
@@ -49,6 +50,7 @@ impl Link {
             head_since: AtomicU64::new(0),
             write_stuck_since: AtomicU64::new(0),
             unread: AtomicBool::new(false),
+            expired: AtomicBool::new(false),
         }
     }
 
@@ -126,6 +128,17 @@ impl Link {
     /// Since when a head is incomplete.
     pub fn partial_head_since(&self) -> Option<Instant> {
         self.instant(self.head_since.load(Relaxed))
+    }
+
+    /// The head that is incomplete shall be answered 408.
+    pub fn expire(&self) {
+        self.expired.store(true, Relaxed);
+        self.set_partial_head(false);
+    }
+
+    /// Whether the head that is incomplete shall be answered 408.
+    pub fn expired(&self) -> bool {
+        self.expired.load(Relaxed)
     }
 
     /// The client doesn't take what is written, or takes it again.

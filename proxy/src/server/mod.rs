@@ -9,6 +9,8 @@ pub mod connection;
 pub mod core;
 pub mod io;
 pub mod link;
+pub mod open;
+pub mod proxy_protocol;
 pub mod signal;
 pub mod sockets;
 pub mod stream;

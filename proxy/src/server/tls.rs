@@ -134,7 +134,8 @@ struct NameTable {
 
 impl NameTable {
     fn new(set: &TlsSet, certificates: &Certificates) -> Self {
-        let mut names = Self { default: set.default.as_ref().and_then(|one| certificates.0.get(one)).cloned(), ..Self::default() };
+        let mut names =
+            Self { default: set.default.as_ref().and_then(|one| certificates.0.get(one)).cloned(), ..Self::default() };
         for (pattern, fingerprint) in &set.by_host {
             let Some(key) = certificates.0.get(fingerprint).cloned() else { continue };
             match pattern {
