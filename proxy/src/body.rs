@@ -157,16 +157,10 @@ impl Body {
         self
     }
 
-    /// The same limits over a new source; the old source goes to the caller.
-    pub(crate) fn take_source(&mut self) -> Self {
-        let source = std::mem::replace(&mut self.source, Source::Empty);
-        Self::new(source, self.side)
-    }
-
-    /// Puts a replay in the place of the source.
+    /// A response's body beside a request's: bytes in either direction keep both from being idle.
     #[must_use]
-    pub(crate) fn replayed(mut self, replay: Rc<Replay>) -> Self {
-        self.source = Source::Replay(replay, 0);
+    pub(crate) fn beside(mut self, upload: Rc<Upload>) -> Self {
+        self.watch.beside(upload);
         self
     }
 

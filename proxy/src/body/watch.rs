@@ -74,6 +74,8 @@ pub(super) struct Watch {
     last: Option<Instant>,
     deadline: Option<Instant>,
     shared: Option<Rc<Upload>>,
+    /// It is the upload itself, not what runs beside it.
+    upload: bool,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
@@ -88,11 +90,21 @@ impl Watch {
 
     pub(super) fn share(&mut self, upload: Rc<Upload>) {
         self.shared = Some(upload);
+        self.upload = true;
+    }
+
+    pub(super) fn beside(&mut self, upload: Rc<Upload>) {
+        self.shared = Some(upload);
+    }
+
+    /// The upload, where this watches it.
+    fn own(&self) -> Option<&Upload> {
+        self.shared.as_deref().filter(|_| self.upload)
     }
 
     /// A frame came.
     pub(super) fn progress(&mut self) {
-        if let Some(upload) = &self.shared {
+        if let Some(upload) = self.own() {
             upload.begun.set(true);
         }
         if self.timer.is_some() || self.shared.is_some() {
@@ -109,7 +121,7 @@ impl Watch {
     }
 
     pub(super) fn ended(&self) {
-        if let Some(upload) = &self.shared {
+        if let Some(upload) = self.own() {
             upload.ended.set(true);
             if let Some(waiter) = upload.waiter.borrow_mut().take() {
                 waiter.wake();
@@ -118,7 +130,7 @@ impl Watch {
     }
 
     pub(super) fn failed(&self, fault: &RequestFault) {
-        if let Some(upload) = &self.shared {
+        if let Some(upload) = self.own() {
             let copy = RequestFault::new(fault.kind, fault.message.clone()).status(fault.status).retry(fault.retry);
             *upload.fault.borrow_mut() = Some(copy);
         }

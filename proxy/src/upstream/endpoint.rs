@@ -1,0 +1,120 @@
+//! One endpoint as one core sees it: idle connections, requests in flight, whether it is left out for a while.
+//!
+//! Kept by `local`; `forward` takes a [`Lease`] for every request. Never borrowed across an await.
+
+use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::Transport;
+use super::h1::H1;
+use super::h2::H2Pool;
+
+/// How long an endpoint that refuses connections is left out at first; doubles up to [`EJECT_MOST`].
+const EJECT_FIRST: Duration = Duration::from_secs(1);
+/// The longest that an endpoint is left out.
+const EJECT_MOST: Duration = Duration::from_secs(30);
+
+/// An address, and how connections to it are made.
+#[derive(Debug)]
+pub(crate) struct Endpoint {
+    pub(crate) address: SocketAddr,
+    pub(crate) transport: Arc<Transport>,
+    /// HTTP/1 connections without a request; the last used is at the end, and taken first.
+    idle: RefCell<Vec<Box<H1>>>,
+    /// At most so many idle ones.
+    idle_most: usize,
+    /// HTTP/2 connections.
+    pub(crate) h2: H2Pool,
+    in_flight: Cell<u32>,
+    failures: Cell<u32>,
+    ejected_until: Cell<Option<Instant>>,
+}
+
+impl Endpoint {
+    pub(super) fn new(address: SocketAddr, transport: Arc<Transport>, idle_most: usize) -> Self {
+        Self {
+            address,
+            transport,
+            idle: RefCell::default(),
+            idle_most,
+            h2: H2Pool::default(),
+            in_flight: Cell::new(0),
+            failures: Cell::new(0),
+            ejected_until: Cell::new(None),
+        }
+    }
+
+    /// An idle HTTP/1 connection, the warmest first.
+    pub(crate) fn take_idle(&self) -> Option<Box<H1>> {
+        self.idle.borrow_mut().pop()
+    }
+
+    /// Takes a connection back that can carry another request.
+    pub(super) fn put_idle(&self, connection: Box<H1>) {
+        let mut idle = self.idle.borrow_mut();
+        if idle.len() < self.idle_most {
+            idle.push(connection);
+        }
+    }
+
+    /// Requests in flight on this core.
+    pub(crate) fn in_flight(&self) -> u32 {
+        self.in_flight.get()
+    }
+
+    /// Whether it is left out now.
+    pub(super) fn ejected(&self) -> bool {
+        self.ejected_until.get().is_some_and(|until| Instant::now() < until)
+    }
+
+    /// A connection stands.
+    pub(crate) fn connected(&self) {
+        self.failures.set(0);
+        self.ejected_until.set(None);
+    }
+
+    /// No connection could be made: it is left out for a while, longer each time. Says whether it wasn't before.
+    pub(crate) fn refused(&self) -> bool {
+        let before = self.ejected();
+        let failures = self.failures.get();
+        let period = EJECT_FIRST.saturating_mul(1 << failures.min(5)).min(EJECT_MOST);
+        self.failures.set(failures.saturating_add(1));
+        self.ejected_until.set(Some(Instant::now() + period));
+        !before
+    }
+
+    /// Closes connections that are dead, or idle since before `since`. Says whether any idle one is left.
+    pub(super) fn sweep(&self, since: Option<Instant>) -> bool {
+        let mut idle = std::mem::take(&mut *self.idle.borrow_mut());
+        idle.retain_mut(|connection| since.is_none_or(|since| connection.idle_since > since) && connection.alive());
+        let h2 = self.h2.sweep(since);
+        // Nothing can have been put back meanwhile: dropping a connection runs none of our code but a counter's.
+        let left = !idle.is_empty() || h2;
+        *self.idle.borrow_mut() = idle;
+        left
+    }
+}
+
+/// One request at an endpoint, counted while it lives.
+#[derive(Debug)]
+pub(crate) struct Lease(Rc<Endpoint>);
+
+impl Lease {
+    pub(crate) fn new(endpoint: Rc<Endpoint>) -> Self {
+        endpoint.in_flight.set(endpoint.in_flight.get().saturating_add(1));
+        Self(endpoint)
+    }
+
+    pub(crate) fn endpoint(&self) -> &Rc<Endpoint> {
+        &self.0
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.0.in_flight.set(self.0.in_flight.get().saturating_sub(1));
+    }
+}

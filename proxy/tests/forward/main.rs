@@ -1,0 +1,12 @@
+//! The forward path over real sockets: a small front server in place of the listeners, real hyper endpoints and raw TCP
+//! endpoints that misbehave.
+
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+//X mod balance;
+//X mod faults;
+//X mod h2;
+mod plain;
+//X mod pool;
+mod rig;
+//X mod tls;
