@@ -10,8 +10,18 @@ pub mod exchange;
 pub mod fault;
 pub mod filters;
 pub mod forward;
+pub mod gate;
 pub mod headers;
+pub mod lifecycle;
+pub mod local;
 pub mod observe;
 pub mod options;
+pub mod proxy;
 pub mod respond;
+pub mod route;
+pub mod server;
+pub mod table;
+pub mod upgrade;
 pub mod upstream;
+
+pub use proxy::{Proxy, PublishFault, StartError};

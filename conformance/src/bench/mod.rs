@@ -2,6 +2,7 @@
 //!
 //! Figures are CPU time, not wall-clock time, wherever the machine's other load would show; ratios are taken within one run.
 
+mod change;
 mod http;
 mod process;
 mod report;
@@ -39,6 +40,8 @@ pub struct Arguments {
 /// A bench.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Bench {
+    /// One change among 10,000 routes until it is live; resident memory with them.
+    Change,
     /// CPU time of the proxy per request: ours, nginx, HAProxy.
     Http,
     /// One route lookup at 10,000 and 100,000 routes.
@@ -50,6 +53,7 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
     let mut kept = true;
     for bench in &arguments.benches {
         let report = match bench {
+            Bench::Change => change::run()?,
             Bench::Http => http::run(arguments)?,
             Bench::Routes => routes::run()?,
         };

@@ -53,7 +53,7 @@ pub(crate) fn parse(reference: &ObjectRef, secret: &mut Secret) -> Parsed {
             data.or_else(|| secret.string_data.as_ref().and_then(|data| data.get(name)).map(String::as_bytes))
         };
         match (entry("tls.crt"), entry("tls.key")) {
-            (Some(chain), Some(key)) => read(reference, chain, key),
+            (Some(chain), Some(key)) => read(Some(reference), chain, key),
             (None, _) => Err("has no tls.crt".to_owned()),
             (_, None) => Err("has no tls.key".to_owned()),
         }
@@ -63,7 +63,7 @@ pub(crate) fn parse(reference: &ObjectRef, secret: &mut Secret) -> Parsed {
     result
 }
 
-fn read(reference: &ObjectRef, chain: &[u8], key: &[u8]) -> Parsed {
+pub(crate) fn read(reference: Option<&ObjectRef>, chain: &[u8], key: &[u8]) -> Parsed {
     let certificates: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(chain)
         .collect::<Result<_, _>>()
         .map_err(|error| format!("has a tls.crt that isn't PEM: {error}"))?;
@@ -76,7 +76,7 @@ fn read(reference: &ObjectRef, chain: &[u8], key: &[u8]) -> Parsed {
         _ => None,
     });
     let certificate = Certificate {
-        source: Some(reference.clone()),
+        source: reference.cloned(),
         dns_names: dns_names.collect(),
         not_after: parsed.validity().not_after.timestamp(),
     };

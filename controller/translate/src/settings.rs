@@ -58,3 +58,11 @@ impl Default for Settings {
         }
     }
 }
+
+impl DefaultCertificate {
+    /// Reads a chain and its key, both PEM. The error says what is wrong with them.
+    pub fn from_pem(chain: &[u8], key: &[u8]) -> Result<Self, String> {
+        let usable = crate::certificate::read(None, chain, key)?;
+        Ok(Self { pair: usable.pair, certificate: Certificate::clone(&usable.certificate) })
+    }
+}

@@ -1,0 +1,106 @@
+//! The objects of `bench change`: 1,000 Ingresses of ten paths on a host each, 100 Services with two endpoints.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use rust_ingress_translate::Object;
+use serde_json::{Value, json};
+
+/// Ingresses, each with a host of its own.
+pub const INGRESSES: usize = 1000;
+/// Paths of each.
+pub const PATHS: usize = 10;
+/// Services that they share.
+pub const SERVICES: usize = 100;
+
+/// All of them, as the World takes them.
+pub fn all() -> impl Iterator<Item = Object> {
+    let services = (0..SERVICES).flat_map(|n| [service(n), slice(n, 0)]);
+    services.chain((0..INGRESSES).map(|n| ingress(n, 0)))
+}
+
+/// All of them, as JSON documents (which are YAML documents).
+pub fn documents() -> impl Iterator<Item = Value> {
+    let services = (0..SERVICES).flat_map(|n| [service_document(n), slice_document(n, 0)]);
+    services.chain((0..INGRESSES).map(|n| ingress_document(n, 0)))
+}
+
+/// One Ingress; `version` is written into its first path, 0 for the one that [`all`] has.
+pub fn ingress(number: usize, version: usize) -> Object {
+    Object::Ingress(Box::new(typed(ingress_document(number, version))))
+}
+
+/// The slice of one Service; `version` moves its first endpoint.
+pub fn slice(number: usize, version: usize) -> Object {
+    Object::EndpointSlice(Box::new(typed(slice_document(number, version))))
+}
+
+fn service(number: usize) -> Object {
+    Object::Service(Box::new(typed(service_document(number))))
+}
+
+/// The path of one rule.
+pub fn path(rule: usize, version: usize) -> String {
+    if rule == 0 { format!("/api/v{version}") } else { format!("/service/{rule}") }
+}
+
+fn host(number: usize) -> String {
+    format!("host-{number}.example.com")
+}
+
+fn ingress_document(number: usize, version: usize) -> Value {
+    let paths: Vec<Value> = (0..PATHS)
+        .map(|rule| {
+            let service = format!("service-{}", (number + rule) % SERVICES);
+            let backend = json!({"service": {"name": service, "port": {"number": 80}}});
+            json!({"path": path(rule, version), "pathType": "Prefix", "backend": backend})
+        })
+        .collect();
+    json!({
+        "apiVersion": "networking.k8s.io/v1", "kind": "Ingress",
+        "metadata": {"name": format!("ingress-{number}"), "namespace": "bench"},
+        "spec": {"ingressClassName": "rust-ingress", "rules": [{"host": host(number), "http": {"paths": paths}}]}
+    })
+}
+
+fn service_document(number: usize) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Service",
+        "metadata": {"name": format!("service-{number}"), "namespace": "bench"},
+        "spec": {"ports": [{"name": "http", "port": 80, "targetPort": 8080}]}
+    })
+}
+
+fn slice_document(number: usize, version: usize) -> Value {
+    // 127.1.0.0/16 and 127.2.0.0/16: loopback, where nothing listens on port 9.
+    let first = format!("127.1.{}.{}", version / 250, version % 250 + 1);
+    let second = format!("127.2.0.{}", number + 1);
+    json!({
+        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+        "metadata": {
+            "name": format!("service-{number}-a"), "namespace": "bench",
+            "labels": {"kubernetes.io/service-name": format!("service-{number}")}
+        },
+        "ports": [{"name": "http", "port": 9, "protocol": "TCP"}],
+        "endpoints": [{"addresses": [first]}, {"addresses": [second]}]
+    })
+}
+
+fn typed<T: serde::de::DeserializeOwned>(document: Value) -> T {
+    // The documents above are literals of the right shape; a wrong one is a fault of this file, seen in the first run.
+    serde_json::from_value(document).unwrap_or_else(|error| panic!("the bench's own object: {error}"))
+}
+
+/// The status of an answer to one request.
+pub fn ask(address: SocketAddr, ingress: usize, path: &str) -> Result<u16> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n\r\n", host(ingress))?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    let answer = String::from_utf8_lossy(&answer);
+    let status = answer.split_whitespace().nth(1).and_then(|status| status.parse().ok());
+    status.with_context(|| format!("not an answer: {answer}"))
+}

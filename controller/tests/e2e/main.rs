@@ -1,0 +1,6 @@
+//! End to end: the real program, started as users start it, asked over real sockets.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+mod client;
+mod program;
+mod quickstart;

@@ -1,0 +1,427 @@
+//! HTTP/1 framing on the bytes of a connection, before hyper reads them.
+//!
+//! httparse accepts bare LF, and hyper hides some ambiguous forms by repairing them; both are how requests are smuggled
+//! (RFC 9112 §2.2, §5, §6, §11.2). This follows every head and body strictly in one pass, says how many bytes may go on, and
+//! refuses the rest. `server::io` calls it; it does no I/O and keeps no bytes.
+
+use crate::fault::{Kind, RequestFault};
+use crate::gate::chunked::Chunked;
+use http::StatusCode;
+
+/// hyper answers a longer target by itself (414), outside the access log.
+const TARGET_MAX: usize = 65_534;
+/// Longer than every registered method.
+const METHOD_MAX: usize = 32;
+/// Empty lines that may stand before a request line (RFC 9112 §2.2: some clients send one after a body).
+const EMPTY_LINES_MAX: usize = 2;
+
+/// What the framing of a connection stands before.
+#[derive(Debug)]
+enum State {
+    /// A request's head.
+    Head,
+    /// So many bytes of a body, and whether the connection may then change its protocol.
+    Body(u64, bool),
+    /// A chunked body, and whether the connection may then change its protocol.
+    Chunked(Box<Chunked>, bool),
+    /// The request asks for an upgrade: nothing is read until its answer is known.
+    Held,
+    /// The connection is upgraded: its bytes are no longer HTTP.
+    Open,
+    /// A request was refused: nothing behind it can be trusted.
+    Refused,
+}
+
+/// What is known of the next bytes.
+#[derive(Debug)]
+pub enum Step {
+    /// So many bytes may go on.
+    Pass(usize),
+    /// A whole head of so many bytes may go on.
+    Head(usize),
+    /// The head isn't complete; keep its bytes and ask again with more.
+    Partial,
+    /// Keep what follows until [`Wire::resume`] or [`Wire::open`].
+    Held,
+    /// A head that is refused. Nothing of it has gone on.
+    RefuseHead(RequestFault),
+    /// A body that breaks its framing. Nothing of these bytes goes on.
+    RefuseBody(&'static str),
+}
+
+/// The framing of one connection.
+#[derive(Debug)]
+pub struct Wire {
+    state: State,
+    head_bytes: usize,
+    headers: usize,
+}
+
+/// What a head says of its body, and of the connection.
+#[derive(Debug, Default)]
+struct Framing {
+    length: Option<u64>,
+    chunked: bool,
+    upgrade: bool,
+}
+
+impl Wire {
+    /// Framing from the first byte of a connection, with limits on a head in bytes and fields.
+    pub fn new(head_bytes: usize, headers: usize) -> Self {
+        Self { state: State::Head, head_bytes, headers }
+    }
+
+    /// Whether the next byte belongs to a head.
+    pub fn before_head(&self) -> bool {
+        matches!(self.state, State::Head)
+    }
+
+    /// The limit on a head, in bytes.
+    pub fn head_limit(&self) -> usize {
+        self.head_bytes
+    }
+
+    /// Whether nothing may be read now.
+    pub fn held(&self) -> bool {
+        matches!(self.state, State::Held)
+    }
+
+    /// Whether the connection is upgraded.
+    pub fn is_open(&self) -> bool {
+        matches!(self.state, State::Open)
+    }
+
+    /// Whether a request was refused on this connection.
+    pub fn refused(&self) -> bool {
+        matches!(self.state, State::Refused)
+    }
+
+    /// The upgrade was declined: the next request may follow.
+    pub fn resume(&mut self) {
+        if self.held() {
+            self.state = State::Head;
+        }
+    }
+
+    /// The upgrade was accepted: all bytes go on.
+    pub fn open(&mut self) {
+        self.state = State::Open;
+    }
+
+    /// Refuses whatever comes.
+    pub fn refuse(&mut self) {
+        self.state = State::Refused;
+    }
+
+    /// Looks at the bytes that come next. `bytes` must begin where the last step ended.
+    pub fn advance(&mut self, bytes: &[u8]) -> Step {
+        match &mut self.state {
+            State::Open => Step::Pass(bytes.len()),
+            State::Held | State::Refused => Step::Held,
+            State::Body(left, upgrade) => {
+                let taken = usize::try_from(*left).unwrap_or(usize::MAX).min(bytes.len());
+                *left -= taken as u64;
+                if *left == 0 {
+                    self.state = after(*upgrade);
+                }
+                Step::Pass(taken)
+            }
+            State::Chunked(chunked, upgrade) => match chunked.advance(bytes) {
+                Ok((taken, done)) => {
+                    if done {
+                        self.state = after(*upgrade);
+                    }
+                    Step::Pass(taken)
+                }
+                Err(reason) => {
+                    self.state = State::Refused;
+                    Step::RefuseBody(reason)
+                }
+            },
+            State::Head => self.head(bytes),
+        }
+    }
+
+    fn head(&mut self, bytes: &[u8]) -> Step {
+        let limits = Limits { bytes: self.head_bytes, headers: self.headers };
+        match parse(bytes, limits) {
+            Ok(None) => Step::Partial,
+            Ok(Some((length, framing))) => {
+                self.state = match framing {
+                    Framing { chunked: true, upgrade, .. } => State::Chunked(Box::default(), upgrade),
+                    Framing { length: Some(length @ 1..), upgrade, .. } => State::Body(length, upgrade),
+                    Framing { upgrade, .. } => after(upgrade),
+                };
+                Step::Head(length)
+            }
+            Err(fault) => {
+                self.state = State::Refused;
+                Step::RefuseHead(fault)
+            }
+        }
+    }
+}
+
+/// Where a whole head may end: behind the first line end that an empty line follows. Bare line feeds count, so that they
+/// are refused at once. `from` is where the last search ended; resuming keeps a head sent byte by byte linear.
+pub fn head_may_end(bytes: &[u8], from: usize) -> bool {
+    let tail = bytes.get(from.saturating_sub(3)..).unwrap_or_default();
+    tail.windows(2).any(|pair| pair == b"\n\n") || tail.windows(3).any(|three| three == b"\n\r\n")
+}
+
+fn after(upgrade: bool) -> State {
+    if upgrade { State::Held } else { State::Head }
+}
+
+fn bad(message: &'static str) -> RequestFault {
+    RequestFault::new(Kind::BadRequest, message)
+}
+
+#[derive(Clone, Copy)]
+struct Limits {
+    bytes: usize,
+    headers: usize,
+}
+
+/// Parses a head. `Ok(None)`: it isn't complete, and valid so far.
+fn parse(bytes: &[u8], limits: Limits) -> Result<Option<(usize, Framing)>, RequestFault> {
+    let window = bytes.get(..limits.bytes).unwrap_or(bytes);
+    let partial = || match bytes.len() > limits.bytes {
+        true => Err(RequestFault::new(
+            Kind::HeadTooLarge,
+            "the request's head is larger than the limit; send fewer or shorter header fields",
+        )),
+        false => Ok(None),
+    };
+    let mut at = Cursor { bytes: window, position: 0 };
+    let Some(http_11) = request_line(&mut at)? else { return partial() };
+    let mut framing = Framing::default();
+    for _ in 0..=limits.headers {
+        match field(&mut at, &mut framing, http_11)? {
+            Field::Partial => return partial(),
+            Field::Value => {}
+            Field::End => {
+                if framing.chunked && framing.length.is_some() {
+                    return Err(bad("the request has both Content-Length and Transfer-Encoding"));
+                }
+                return Ok(Some((at.position, framing)));
+            }
+        }
+    }
+    Err(RequestFault::new(Kind::HeadTooLarge, "the request has more header fields than the limit"))
+}
+
+/// A place in the bytes of a head.
+struct Cursor<'b> {
+    bytes: &'b [u8],
+    position: usize,
+}
+
+impl<'b> Cursor<'b> {
+    fn peek(&self) -> Option<u8> {
+        self.bytes.get(self.position).copied()
+    }
+
+    /// The bytes of a class from here on; `None` when they run out before another byte stands.
+    fn run(&mut self, class: u8) -> Option<&'b [u8]> {
+        let rest = self.bytes.get(self.position..)?;
+        let length = rest.iter().position(|byte| CLASS[usize::from(*byte)] & class == 0)?;
+        self.position += length;
+        rest.get(..length)
+    }
+
+    /// Takes CRLF. `None`: not enough bytes. `Some(false)`: something else stands here.
+    fn line_end(&mut self) -> Option<bool> {
+        match self.bytes.get(self.position..)? {
+            [b'\r', b'\n', ..] => {
+                self.position += 2;
+                Some(true)
+            }
+            [] | [b'\r'] => None,
+            _ => Some(false),
+        }
+    }
+}
+
+/// The request line. `Ok(None)`: not complete. Otherwise whether the version is 1.1, else it is 1.0.
+fn request_line(at: &mut Cursor<'_>) -> Result<Option<bool>, RequestFault> {
+    for _ in 0..EMPTY_LINES_MAX {
+        match at.peek() {
+            Some(b'\r') => match at.line_end() {
+                Some(true) => {}
+                Some(false) => return Err(bad("a carriage return stands alone before the request line")),
+                None => return Ok(None),
+            },
+            _ => break,
+        }
+    }
+    let start = at.position;
+    let Some(method) = at.run(TOKEN) else {
+        return if at.bytes.len() - start > METHOD_MAX { Err(bad("the method is too long")) } else { Ok(None) };
+    };
+    if method.is_empty() || method.len() > METHOD_MAX || at.peek() != Some(b' ') {
+        return Err(bad("the request line doesn't begin with a method and one space"));
+    }
+    at.position += 1;
+    let Some(target) = at.run(TARGET) else {
+        return if at.bytes.len() > TARGET_MAX { Err(too_long()) } else { Ok(None) };
+    };
+    check_target(method, target)?;
+    match at.peek() {
+        Some(b' ') => at.position += 1,
+        Some(b'\r' | b'\n') => return Err(bad("the request line has no HTTP version")),
+        _ => return Err(bad("the request target has a character that isn't allowed in it")),
+    }
+    version(at)
+}
+
+fn too_long() -> RequestFault {
+    RequestFault::new(Kind::HeadTooLarge, "the request target is too long").status(StatusCode::URI_TOO_LONG)
+}
+
+/// The four forms of RFC 9112 §3.2; authority form is for CONNECT alone.
+fn check_target(method: &[u8], target: &[u8]) -> Result<(), RequestFault> {
+    if method == b"CONNECT" {
+        return Err(RequestFault::new(Kind::MethodNotAllowed, "CONNECT isn't served here"));
+    }
+    if target.len() > TARGET_MAX {
+        return Err(too_long());
+    }
+    match target {
+        [b'/', ..] => Ok(()),
+        b"*" if method == b"OPTIONS" => Ok(()),
+        b"*" => Err(bad("the target * is for OPTIONS alone")),
+        _ => match http::Uri::try_from(target) {
+            Ok(uri) if uri.scheme().is_some() && uri.authority().is_some() => Ok(()),
+            _ => Err(bad("the request target is neither a path nor an absolute URI")),
+        },
+    }
+}
+
+fn version(at: &mut Cursor<'_>) -> Result<Option<bool>, RequestFault> {
+    let rest = at.bytes.get(at.position..).unwrap_or_default();
+    let http_11 = match rest.get(..10) {
+        Some(b"HTTP/1.1\r\n") => true,
+        Some(b"HTTP/1.0\r\n") => false,
+        Some(other) => return Err(bad_version(other)),
+        None if b"HTTP/1.1\r\n".starts_with(rest) || b"HTTP/1.0\r\n".starts_with(rest) => return Ok(None),
+        None => return Err(bad_version(rest)),
+    };
+    at.position += 10;
+    Ok(Some(http_11))
+}
+
+fn bad_version(text: &[u8]) -> RequestFault {
+    match text {
+        [b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'0' | b'1', b'\n', ..] => bad("a line ends in a bare line feed"),
+        [b'H', b'T', b'T', b'P', b'/', major, b'.', minor, b'\r', ..] if major.is_ascii_digit() && minor.is_ascii_digit() => {
+            RequestFault::new(Kind::BadVersion, "only HTTP/1.0, HTTP/1.1 and HTTP/2 are spoken here")
+        }
+        _ => bad("the request line doesn't end in an HTTP version"),
+    }
+}
+
+enum Field {
+    Partial,
+    Value,
+    End,
+}
+
+/// One header line, or the empty one that ends the head.
+fn field(at: &mut Cursor<'_>, framing: &mut Framing, http_11: bool) -> Result<Field, RequestFault> {
+    match at.peek() {
+        None => return Ok(Field::Partial),
+        Some(b'\r') => {
+            return match at.line_end() {
+                Some(true) => Ok(Field::End),
+                Some(false) => Err(bad("a carriage return stands alone in the request's head")),
+                None => Ok(Field::Partial),
+            };
+        }
+        Some(b' ' | b'\t') => return Err(bad("a header line is folded (RFC 9112 §5.2)")),
+        Some(b'\n') => return Err(bad("a line ends in a bare line feed")),
+        Some(_) => {}
+    }
+    let Some(name) = at.run(TOKEN) else { return Ok(Field::Partial) };
+    match at.peek() {
+        Some(b':') if !name.is_empty() => at.position += 1,
+        Some(b' ' | b'\t') => return Err(bad("a space stands between a header's name and its colon")),
+        _ => return Err(bad("a header's name is empty or has a character that isn't allowed in it")),
+    }
+    let Some(value) = at.run(VALUE) else { return Ok(Field::Partial) };
+    match at.line_end() {
+        None => return Ok(Field::Partial),
+        Some(true) => {}
+        Some(false) if at.peek() == Some(b'\n') => return Err(bad("a line ends in a bare line feed")),
+        Some(false) => return Err(bad("a header's value has a control character")),
+    }
+    match name.len() {
+        14 if name.eq_ignore_ascii_case(b"content-length") => content_length(value, framing)?,
+        17 if name.eq_ignore_ascii_case(b"transfer-encoding") => transfer_encoding(value, framing, http_11)?,
+        7 if name.eq_ignore_ascii_case(b"upgrade") => framing.upgrade = http_11,
+        _ => {}
+    }
+    Ok(Field::Value)
+}
+
+fn content_length(value: &[u8], framing: &mut Framing) -> Result<(), RequestFault> {
+    let digits = value.trim_ascii();
+    if framing.length.is_some() {
+        return Err(bad("the request has more than one Content-Length"));
+    }
+    // 18 digits fit in 64 bits with room to add.
+    if digits.is_empty() || digits.len() > 18 || !digits.iter().all(u8::is_ascii_digit) {
+        return Err(bad("Content-Length isn't one number"));
+    }
+    framing.length = Some(digits.iter().fold(0, |length, digit| length * 10 + u64::from(digit - b'0')));
+    Ok(())
+}
+
+fn transfer_encoding(value: &[u8], framing: &mut Framing, http_11: bool) -> Result<(), RequestFault> {
+    if !http_11 {
+        return Err(bad("Transfer-Encoding in an HTTP/1.0 request"));
+    }
+    if framing.chunked {
+        return Err(bad("the request has more than one Transfer-Encoding"));
+    }
+    let value = value.trim_ascii();
+    if value.eq_ignore_ascii_case(b"chunked") {
+        framing.chunked = true;
+        return Ok(());
+    }
+    let last = value.rsplit(|byte| *byte == b',').next().unwrap_or_default().trim_ascii();
+    let twice =
+        value.split(|byte| *byte == b',').filter(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"chunked")).count() > 1;
+    if last.eq_ignore_ascii_case(b"chunked") && !twice {
+        return Err(bad("the only transfer coding understood here is chunked").status(StatusCode::NOT_IMPLEMENTED));
+    }
+    Err(bad("the last transfer coding isn't chunked, or it is named twice"))
+}
+
+/// A character of a token (RFC 9110 §5.6.2): methods and field names.
+pub(super) const TOKEN: u8 = 1;
+/// A character of a request target that `http::Uri` takes too; not `#`, and nothing of 8 bits.
+const TARGET: u8 = 2;
+/// A character of a field value (RFC 9110 §5.5), with obs-text.
+pub(super) const VALUE: u8 = 4;
+
+/// Classes of bytes.
+pub(super) const CLASS: [u8; 256] = classes();
+
+const fn classes() -> [u8; 256] {
+    let mut table = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let b = byte as u8;
+        let token = b.is_ascii_alphanumeric()
+            || matches!(
+                b,
+                b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~'
+            );
+        let target = b > 0x20 && b < 0x7f && !matches!(b, b'#' | b'<' | b'>' | b'`' | b'^' | b'\\' | b'"' | b'{' | b'}');
+        let value = b == b'\t' || (b >= 0x20 && b != 0x7f);
+        table[byte] = (if token { TOKEN } else { 0 }) | (if target { TARGET } else { 0 }) | (if value { VALUE } else { 0 });
+        byte += 1;
+    }
+    table
+}

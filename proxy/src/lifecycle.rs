@@ -1,0 +1,193 @@
+//! The life of a request, stage by stage; the picture is in `LIFECYCLE.md`, with the same names.
+//!
+//! hyper calls [`serve`] for every request of a connection. A request loads the table once and keeps it.
+
+use std::cell::Cell;
+use std::convert::Infallible;
+use std::rc::Rc;
+
+use http::request::Parts;
+use http::{Request, Response, StatusCode};
+use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
+
+use crate::body::{Body, Counter, Ended};
+use crate::exchange::{Exchange, Protocol};
+use crate::fault::{Kind, RequestFault};
+use crate::filters::{self, Flow, Scene};
+use crate::gate::head::{self, View};
+use crate::observe::Finished;
+use crate::respond::{self, Asked};
+use crate::server::connection::Client;
+use crate::{headers, local, route, upgrade};
+
+/// Serves one request. Every fault has become a response.
+///
+/// # Errors
+/// None.
+pub async fn serve(client: Rc<Client>, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+    let (mut parts, incoming) = request.into_parts();
+    let asked = Asked::of(&parts.method, parts.version, &parts.headers);
+    let mut life = Life::begin(client, &parts);
+    let mut body = Body::incoming(incoming);
+    if !http_body::Body::is_end_stream(&body) {
+        body = body.counted(life.received.insert(Counter::default()).clone());
+    }
+    let upgrade = upgrade::asked(&mut parts);
+    let upgrading = upgrade.is_some();
+    let mut response = match stages(&mut life, parts, body, upgrade).await {
+        Ok(response) => response,
+        Err(fault) => {
+            life.exchange.failed(&fault);
+            respond::fault(&fault, asked)
+        }
+    };
+    if upgrading && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        life.client.link.decide(false);
+    }
+    life.status.set(response.status().as_u16());
+    if life.ordinal_refused {
+        response.headers_mut().insert(http::header::CONNECTION, http::HeaderValue::from_static("close"));
+    }
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        return Ok(upgrade::relay(response, life));
+    }
+    Ok(response.map(|body| body.on_end(move |ended| life.end(ended))))
+}
+
+/// gate → listener filters → route → guards → filters → forward → respond.
+async fn stages(
+    life: &mut Life,
+    mut parts: Parts,
+    body: Body,
+    upgrade: Option<OnUpgrade>,
+) -> Result<Response<Body>, RequestFault> {
+    gate(life, &mut parts)?;
+    let client = life.client.clone();
+    let facts = &client.facts;
+    let table = client.core.table();
+    let Some(listener) = table.listeners.get(&facts.listener) else {
+        return Err(RequestFault::new(Kind::RouteNotFound, "the listener of this connection was removed; connect again"));
+    };
+    if let Some(answer) = local::answer(&mut parts)? {
+        return Ok(answer);
+    }
+    let mut scene = Scene { tls: facts.tls.is_some(), port: facts.local.port(), prefix: None };
+    if let Flow::Answer(answer) = filters::request(&listener.listener.filters, &mut parts, &scene)? {
+        return Ok(respond::ours(answer));
+    }
+    let found = route::find(&listener.routes, View { parts: &parts, host: &life.host, port: scene.port })?;
+    let rule = found.rule;
+    life.exchange.route = Some((rule.source.clone(), rule.field.clone()));
+    filters::guards(&rule.guards, &mut life.exchange)?;
+    scene.prefix = route::prefix(&found);
+    if let Flow::Answer(mut answer) = filters::request(&rule.filters, &mut parts, &scene)? {
+        filters::response(&rule.filters, answer.headers_mut())?;
+        return Ok(respond::ours(answer));
+    }
+    headers::towards_upstream(&mut parts.headers, &life.exchange, &client.core.shared.options, upgrade.is_some());
+    let request = Request::from_parts(parts, body);
+    let mut response = client.core.forwarder.forward(&table.upstreams, rule, &mut life.exchange, request).await?;
+    let status = response.status();
+    respond::from_upstream(status, response.headers_mut());
+    filters::response(&rule.filters, response.headers_mut())?;
+    filters::response(&listener.listener.filters, response.headers_mut())?;
+    upgrade::keep(&mut response, upgrade)?;
+    Ok(response)
+}
+
+/// The gate stage: what the wire refused, limits, and the head's form.
+fn gate(life: &mut Life, parts: &mut Parts) -> Result<(), RequestFault> {
+    let client = &life.client;
+    if let Some(fault) = client.link.refusal(life.ordinal).filter(|_| !client.h2) {
+        life.ordinal_refused = true;
+        return Err(fault);
+    }
+    if !life.counted {
+        return Err(RequestFault::new(Kind::Overloaded, "too many requests in flight; try again, or raise the limit"));
+    }
+    if client.h2 && parts.headers.len() > client.core.shared.options.limits.headers {
+        return Err(RequestFault::new(Kind::HeadTooLarge, "the request has more header fields than the limit"));
+    }
+    let mut known = client.authority.borrow_mut();
+    let authority = head::admit(parts, known.as_ref(), client.facts.local)?;
+    life.host = authority.host.clone();
+    *known = Some(authority);
+    let options = &client.core.shared.options;
+    life.exchange.line = client.core.shared.observer.line(&parts.uri, &parts.headers);
+    life.exchange.client = headers::client_address(client.facts.peer.ip(), &parts.headers, &options.trusted_proxies);
+    let believed = headers::trusted(client.facts.peer.ip(), &options.trusted_proxies);
+    life.exchange.request_id = headers::request_id(&parts.headers, believed);
+    Ok(())
+}
+
+/// A request from its head to its response's last byte. Dropped early, it ends as unanswered.
+pub struct Life {
+    /// Its connection.
+    pub client: Rc<Client>,
+    /// What becomes known of it.
+    pub exchange: Exchange,
+    /// Which request of the connection it is, from 1.
+    ordinal: u64,
+    /// Whether the wire refused it.
+    ordinal_refused: bool,
+    /// Whether it counts among the requests in flight.
+    counted: bool,
+    /// The host it is for.
+    host: rust_ingress_model::Name,
+    /// Bytes of its body.
+    received: Option<Counter>,
+    /// The status of its response; 0: none.
+    status: Cell<u16>,
+    /// Bytes of its response's body.
+    sent: Cell<u64>,
+}
+
+impl Life {
+    fn begin(client: Rc<Client>, parts: &Parts) -> Self {
+        let protocol = Protocol::of(parts.version, &parts.headers);
+        let exchange = Exchange::new(client.facts.clone(), parts.method.clone(), protocol);
+        let ordinal = client.begin();
+        let counted = client.core.enter_request();
+        let host = NO_HOST.with(Clone::clone);
+        Self {
+            client,
+            exchange,
+            ordinal,
+            ordinal_refused: false,
+            counted,
+            host,
+            received: None,
+            status: Cell::new(0),
+            sent: Cell::new(0),
+        }
+    }
+
+    /// The response's body has ended.
+    fn end(self, ended: Ended) {
+        self.sent.set(ended.bytes);
+    }
+
+    /// Bytes of an upgraded connection: from the client, and to it.
+    pub fn relayed(&mut self, received: u64, sent: u64) {
+        self.received = Some(Rc::new(Cell::new(received)));
+        self.sent.set(sent);
+    }
+}
+
+thread_local! {
+    /// Made once: an empty `Arc<str>` costs an allocation.
+    static NO_HOST: rust_ingress_model::Name = "".into();
+}
+
+impl Drop for Life {
+    fn drop(&mut self) {
+        if self.counted {
+            self.client.core.leave_request();
+        }
+        self.client.end();
+        let request_bytes = self.received.as_ref().map_or(0, |received| received.get());
+        let finished = Finished { status: self.status.get(), request_bytes, response_bytes: self.sent.get() };
+        self.client.core.shared.observer.finished(&self.exchange, &finished);
+    }
+}

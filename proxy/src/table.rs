@@ -1,0 +1,106 @@
+//! The table: a snapshot made ready for requests. Immutable; one is live at a time, and a request keeps the one it began with.
+//!
+//! `Proxy::publish` builds it beside the one before, sharing what didn't change: host indexes, certificates, backends.
+//! Workers read it through one `ArcSwap`.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use ahash::AHashMap;
+use rust_ingress_model::{Digest, KeyStore, Listener, ListenerName, Name, Part, Protocol, RouteIndex, RouteSetName, Snapshot};
+
+use crate::server::tls::{Certificates, TlsHost};
+use crate::upstream::Upstreams;
+
+/// A snapshot made ready for requests.
+pub struct Table {
+    /// What it was made of.
+    pub snapshot: Arc<Snapshot>,
+    /// The snapshot's digest.
+    pub digest: Digest,
+    /// Where traffic comes in.
+    pub listeners: AHashMap<ListenerName, ListenerEntry>,
+    /// The virtual hosts of each route set.
+    pub routes: AHashMap<RouteSetName, Arc<RouteIndex>>,
+    /// What each TLS set presents.
+    pub tls: AHashMap<Name, Arc<TlsHost>>,
+    /// Certificates with their keys.
+    pub certificates: Certificates,
+    /// Backends.
+    pub upstreams: Arc<Upstreams>,
+}
+
+/// A listener and what it serves.
+pub struct ListenerEntry {
+    /// What the snapshot says of it.
+    pub listener: Part<Listener>,
+    /// Its virtual hosts.
+    pub routes: Arc<RouteIndex>,
+    /// Its certificates; `None` on listeners without TLS.
+    pub tls: Option<Arc<TlsHost>>,
+}
+
+impl ListenerEntry {
+    /// The address to bind, where this version of the proxy serves the listener's protocol.
+    pub fn address(&self) -> Option<SocketAddr> {
+        match self.listener.protocol {
+            Protocol::Http => Some(self.listener.socket_addr()),
+            Protocol::Https => self.tls.is_some().then(|| self.listener.socket_addr()),
+            Protocol::Tls | Protocol::Tcp | Protocol::Udp => None,
+        }
+    }
+}
+
+impl Table {
+    /// The table before the first publish: it serves nothing.
+    pub fn empty() -> Self {
+        let snapshot = Arc::new(Snapshot::default());
+        Self {
+            digest: Digest::default(),
+            listeners: AHashMap::new(),
+            routes: AHashMap::new(),
+            tls: AHashMap::new(),
+            certificates: Certificates::default(),
+            upstreams: Arc::new(Upstreams::new(&snapshot, &KeyStore::default(), None)),
+            snapshot,
+        }
+    }
+
+    /// Makes a snapshot ready. Costs what differs from `previous`, and a look at each host, certificate and backend.
+    pub fn new(snapshot: Arc<Snapshot>, keys: &KeyStore, previous: &Self) -> Self {
+        let routes: AHashMap<RouteSetName, Arc<RouteIndex>> = snapshot
+            .route_sets
+            .iter()
+            .map(|(name, set)| {
+                let kept = previous.snapshot.route_sets.get(name).filter(|kept| same_hosts(kept, set));
+                let before = previous.routes.get(name);
+                let index = match (kept, before) {
+                    (Some(_), Some(index)) => index.clone(),
+                    _ => Arc::new(RouteIndex::new(set, before.map(|index| &**index))),
+                };
+                (name.clone(), index)
+            })
+            .collect();
+        let certificates = Certificates::new(&snapshot, keys, &previous.certificates);
+        let tls: AHashMap<Name, Arc<TlsHost>> = snapshot
+            .tls_sets
+            .iter()
+            .map(|(name, set)| (name.clone(), TlsHost::new(set, &certificates, previous.tls.get(name))))
+            .collect();
+        let nothing = Arc::new(RouteIndex::default());
+        let entry = |listener: &Part<Listener>| ListenerEntry {
+            routes: routes.get(&listener.routes).unwrap_or(&nothing).clone(),
+            tls: listener.tls.as_ref().and_then(|name| tls.get(name)).cloned(),
+            listener: listener.clone(),
+        };
+        let listeners = snapshot.listeners.iter().map(|(name, listener)| (name.clone(), entry(listener))).collect();
+        let upstreams = Arc::new(Upstreams::new(&snapshot, keys, Some(&previous.upstreams)));
+        Self { digest: snapshot.digest(), listeners, routes, tls, certificates, upstreams, snapshot }
+    }
+}
+
+/// Whether two route sets share every part: equal without comparing contents.
+fn same_hosts(one: &rust_ingress_model::RouteSet, other: &rust_ingress_model::RouteSet) -> bool {
+    one.hosts.len() == other.hosts.len()
+        && one.hosts.iter().zip(&other.hosts).all(|((a, part), (b, other))| part.same(other) && a == b)
+}

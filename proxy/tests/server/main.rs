@@ -1,0 +1,6 @@
+//! The server side of the proxy over real sockets, with ordinary and with hostile clients.
+
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+mod basics;
+mod support;
