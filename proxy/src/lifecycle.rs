@@ -33,8 +33,8 @@ pub async fn serve(client: Rc<Client>, request: Request<Incoming>) -> Result<Res
     if !http_body::Body::is_end_stream(&body) {
         body = body.counted(life.received.insert(Counter::default()).clone());
     }
+    let holds = upgrade::holds(&parts);
     let upgrade = upgrade::asked(&mut parts);
-    let upgrading = upgrade.is_some();
     let mut response = match stages(&mut life, parts, body, upgrade).await {
         Ok(response) => response,
         Err(fault) => {
@@ -42,7 +42,7 @@ pub async fn serve(client: Rc<Client>, request: Request<Incoming>) -> Result<Res
             respond::fault(&fault, asked)
         }
     };
-    if upgrading && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+    if holds && response.status() != StatusCode::SWITCHING_PROTOCOLS {
         life.client.link.decide(false);
     }
     life.status.set(response.status().as_u16());

@@ -24,10 +24,15 @@ use crate::lifecycle::Life;
 /// Buffer of each direction, in bytes.
 const BUFFER: usize = 16 << 10;
 
+/// Whether the wire reads no further until this request is answered: any `Upgrade` in HTTP/1.1.
+pub fn holds(parts: &Parts) -> bool {
+    parts.version == Version::HTTP_11 && parts.headers.contains_key(header::UPGRADE)
+}
+
 /// The client's side of an upgrade that it asks for and may have: HTTP/1.1, named in `Connection`, and not h2c, which is
 /// never taken nor forwarded (RFC 9113 removed it; it smuggles requests past proxies).
 pub fn asked(parts: &mut Parts) -> Option<OnUpgrade> {
-    if parts.version != Version::HTTP_11 || !parts.headers.contains_key(header::UPGRADE) {
+    if !holds(parts) {
         return None;
     }
     let named = |name: header::HeaderName, token: &str| {

@@ -38,6 +38,8 @@ pub struct Io {
     gone: usize,
     /// Where the search for the end of the head in `kept` goes on.
     searched: usize,
+    /// Whether that head's first line was looked at whole.
+    line: bool,
     /// Heads that went on, stand-ins included.
     heads: u64,
     linger: Option<(Pin<Box<Sleep>>, usize)>,
@@ -46,7 +48,8 @@ pub struct Io {
 impl Io {
     /// A connection whose first bytes, `prefix`, were read already.
     pub fn new(stream: Stream, wire: Option<Wire>, link: Arc<Link>, prefix: Vec<u8>) -> Self {
-        let mut io = Self { stream, wire, link, kept: prefix, released: 0, gone: 0, searched: 0, heads: 0, linger: None };
+        let mut io =
+            Self { stream, wire, link, kept: prefix, released: 0, gone: 0, searched: 0, line: false, heads: 0, linger: None };
         if io.wire.is_none() {
             io.released = io.kept.len();
         }
@@ -57,7 +60,11 @@ impl Io {
     fn scan_kept(&mut self) -> io::Result<bool> {
         let Some(wire) = &mut self.wire else { return Ok(true) };
         while let Some(rest) = self.kept.get(self.released..).filter(|rest| !rest.is_empty()) {
-            if wire.before_head() && self.searched > 0 && !head_may_end(rest, self.searched) && rest.len() <= wire.head_limit() {
+            let fresh = rest.get(self.searched..).unwrap_or_default();
+            let line = !self.line && fresh.contains(&b'\n');
+            let worth = self.searched == 0 || line || head_may_end(rest, self.searched) || rest.len() > wire.head_limit();
+            self.line |= line;
+            if wire.before_head() && !worth {
                 self.searched = rest.len();
                 break;
             }
@@ -66,7 +73,7 @@ impl Io {
                 Step::Head(bytes) => {
                     self.released += bytes;
                     self.heads += 1;
-                    self.searched = 0;
+                    (self.searched, self.line) = (0, false);
                     self.link.undecide();
                 }
                 Step::Partial => {
@@ -140,7 +147,7 @@ impl Io {
                     self.link.undecide();
                 }
                 Step::Partial => {
-                    self.searched = rest.len();
+                    (self.searched, self.line) = (rest.len(), rest.contains(&b'\n'));
                     self.link.set_partial_head(true);
                     self.kept = rest.to_vec();
                     break;

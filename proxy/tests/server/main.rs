@@ -3,4 +3,13 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 mod basics;
+mod drain;
+mod filters;
+mod gate;
+mod h2;
+mod limits;
+mod listeners;
+mod proxy_protocol;
 mod support;
+mod tls;
+mod upgrade;

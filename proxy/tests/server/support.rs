@@ -186,7 +186,10 @@ impl Client {
         match self.0.read_to_end(&mut bytes) {
             Ok(_) => {}
             Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => bytes.extend_from_slice(b"<reset>"),
-            Err(error) => panic!("the connection isn't closed: {error}, after {:?}", String::from_utf8_lossy(&bytes)),
+            Err(error) => panic!(
+                "the connection isn't closed: {error}, after {:?}",
+                String::from_utf8_lossy(bytes.get(..200).unwrap_or(&bytes))
+            ),
         }
         String::from_utf8_lossy(&bytes).into_owned()
     }
