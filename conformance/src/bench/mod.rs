@@ -7,6 +7,7 @@ mod http;
 mod process;
 mod report;
 mod routes;
+mod swap;
 
 use std::env;
 use std::path::PathBuf;
@@ -46,6 +47,8 @@ pub enum Bench {
     Http,
     /// One route lookup at 10,000 and 100,000 routes.
     Routes,
+    /// 1,000 swaps in 60 s under load: failed requests and closed connections.
+    Swap,
 }
 
 /// Runs the benches; false when `--check` finds a figure over its limit.
@@ -56,6 +59,7 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
             Bench::Change => change::run()?,
             Bench::Http => http::run(arguments)?,
             Bench::Routes => routes::run()?,
+            Bench::Swap => swap::run()?,
         };
         println!("{report}");
         if arguments.write {

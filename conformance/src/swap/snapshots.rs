@@ -103,7 +103,7 @@ impl Snapshots {
             rule("/socket", PathMatch::Exact("/socket".into()), "socket"),
             rule("/grpc", PathMatch::Prefix("/swap.Echo".into()), "grpc"),
         ];
-        let others = (0..OTHER_RULES).filter(|other| (other + self.generation) % 5 != 0);
+        let others = (0..OTHER_RULES).filter(|other| !(other + self.generation).is_multiple_of(5));
         rules.extend(others.map(|other| rule("/other", PathMatch::Prefix(format!("/other/{other}").into()), "echo")));
         let host = |host: HostPattern, rules| (host.clone(), Part::new(VirtualHost { host, rules }));
         let elsewhere: Arc<str> = format!("host-{}.example", self.generation % 7).into();
