@@ -4,6 +4,7 @@
 
 mod change;
 mod http;
+mod observe;
 mod process;
 mod report;
 mod routes;
@@ -47,6 +48,8 @@ pub enum Bench {
     Http,
     /// One route lookup at 10,000 and 100,000 routes.
     Routes,
+    /// What counting one exchange, and logging it, costs a worker.
+    Observe,
     /// 1,000 swaps in 60 s under load: failed requests and closed connections.
     Swap,
 }
@@ -59,6 +62,7 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
             Bench::Change => change::run()?,
             Bench::Http => http::run(arguments)?,
             Bench::Routes => routes::run()?,
+            Bench::Observe => observe::run()?,
             Bench::Swap => swap::run()?,
         };
         println!("{report}");

@@ -4,4 +4,5 @@
 mod access_log;
 mod metrics;
 mod ports;
+mod proxy;
 mod support;
