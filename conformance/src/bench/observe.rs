@@ -12,8 +12,8 @@ use rust_ingress_model::{BackendKey, ObjectRef, PortRef};
 use rust_ingress_proxy::exchange::{Connection, Exchange, Protocol};
 use rust_ingress_proxy::observe::{Finished, Observer};
 use rust_ingress_proxy::options::{AccessLog, Options};
-use rustix::time::{ClockId, clock_gettime};
 
+use super::routes::thread_cpu;
 use super::{Figure, Report};
 
 const BATCH: usize = 4096;
@@ -68,10 +68,4 @@ fn exchange(observer: &Observer, route: usize) -> Exchange {
     exchange.upstream_start = Some(exchange.start);
     exchange.upstream_head = Some(exchange.start);
     exchange
-}
-
-/// CPU time of this thread, in nanoseconds.
-fn thread_cpu() -> f64 {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
-    time.tv_sec as f64 * 1e9 + time.tv_nsec as f64
 }

@@ -102,7 +102,7 @@ fn rule(route: usize) -> Rule {
 }
 
 /// CPU time of this thread, in nanoseconds.
-fn thread_cpu() -> f64 {
+pub(super) fn thread_cpu() -> f64 {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     time.tv_sec as f64 * 1e9 + time.tv_nsec as f64
 }
