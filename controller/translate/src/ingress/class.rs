@@ -148,7 +148,7 @@ impl<'a> Classes<'a> {
             field,
             Reason::ClassNotFound,
             format!("there is no IngressClass {name}: the Ingress isn't served"),
-            format!("add the IngressClass, or write {}", self.settings.ingress_class),
+            format!("add it with controller: {CONTROLLER}, or name a class that is there"),
         );
         faults.into_list()
     }

@@ -107,7 +107,10 @@ impl Work<'_> {
                 }
                 Some(Ok(usable)) => {
                     for (host, field) in entry.hosts.iter().filter(|(host, _)| !usable.covers(host)) {
-                        let names = usable.certificate.dns_names.join(", ");
+                        let names = match usable.certificate.dns_names.join(", ") {
+                            names if names.is_empty() => "no DNS name".to_owned(),
+                            names => names,
+                        };
                         let message = format!("the certificate of {secret} doesn't cover {host}; it is for {names}");
                         faults.warning(field.clone(), Reason::CertificateMismatch, message, "use a certificate for this host");
                     }

@@ -1,0 +1,307 @@
+//! Incremental translation equals translation from nothing, after any sequence of changes, in both origins.
+//!
+//! Names are few, so that changes meet: hosts conflict, Secrets are shared, classes change hands, endpoints flip.
+
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+mod common;
+
+use std::sync::LazyLock;
+
+use common::GoldenSettings;
+use proptest::prelude::*;
+use proptest::sample::select;
+use rust_ingress_model::{Fault, KeyStore, ObjectRef, Reason, Severity, Snapshot};
+use rust_ingress_translate::{Change, Dirty, Origin, Settings, World, translate};
+use serde_json::{Value, json};
+
+/// Certificates for the Secrets, made once: two good ones, two that hold the same, one with another's key, one that is none.
+static CERTIFICATES: LazyLock<Vec<(String, String)>> = LazyLock::new(|| {
+    let make = |name: &str| {
+        let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
+        (made.cert.pem(), made.signing_key.serialize_pem())
+    };
+    let (foo, wild) = (make("foo.com"), make("*.foo.com"));
+    let mismatch = (foo.0.clone(), wild.1.clone());
+    vec![foo, wild, mismatch, ("nothing".into(), "nothing".into())]
+});
+
+const NAMESPACES: &[&str] = &["a", "b"];
+const NAMES: &[&str] = &["x", "y", "z"];
+const HOSTS: &[&str] = &["foo.com", "a.foo.com", "*.foo.com", "", "bad host"];
+const CLASSES: &[&str] = &["rust-ingress", "edge", "other"];
+
+/// A change that can be printed: an [`Object`](rust_ingress_translate::Object) can't, since a Secret must not.
+#[derive(Debug, Clone)]
+enum Step {
+    Put(Value),
+    Delete(ObjectRef),
+    Faults { source: ObjectRef, faults: Vec<Fault> },
+}
+
+impl Step {
+    fn change(self) -> Change {
+        match self {
+            Self::Put(object) => Change::Put(common::object(object)),
+            Self::Delete(reference) => Change::Delete(reference),
+            Self::Faults { source, faults } => Change::Faults { source, faults },
+        }
+    }
+}
+
+fn metadata() -> impl Strategy<Value = (&'static str, &'static str)> {
+    (select(NAMESPACES), select(NAMES))
+}
+
+fn backend() -> impl Strategy<Value = Value> {
+    (select(NAMES), prop_oneof![Just(json!({"number": 80})), Just(json!({"name": "http"})), Just(json!({"number": 81}))])
+        .prop_map(|(name, port)| json!({"service": {"name": name, "port": port}}))
+}
+
+fn rule() -> impl Strategy<Value = Value> {
+    let path = (select(&["/", "/x", "/x/", "x"][..]), select(&["Exact", "Prefix", "ImplementationSpecific"][..]), backend())
+        .prop_map(|(path, kind, backend)| json!({"path": path, "pathType": kind, "backend": backend}));
+    (select(HOSTS), prop::option::weighted(0.9, prop::collection::vec(path, 1..3))).prop_map(|(host, paths)| match paths {
+        Some(paths) => json!({"host": host, "http": {"paths": paths}}),
+        None => json!({"host": host}),
+    })
+}
+
+fn tls() -> impl Strategy<Value = Value> {
+    (prop::option::of(prop::collection::vec(select(&HOSTS[..3]), 0..3)), prop::option::weighted(0.9, select(NAMES)))
+        .prop_map(|(hosts, secret)| json!({"hosts": hosts, "secretName": secret}))
+}
+
+fn annotations() -> impl Strategy<Value = Value> {
+    let one = prop_oneof![
+        Just(json!({})),
+        Just(json!({"kubernetes.io/ingress.class": "edge"})),
+        Just(json!({"rust-ingress.dev/backend-protocol": "HTTPS"})),
+        Just(json!({"rust-ingress.dev/redirect-https": "true"})),
+        Just(json!({"nginx.ingress.kubernetes.io/auth-url": "https://auth"})),
+        Just(json!({"nginx.ingress.kubernetes.io/canary": "true"})),
+    ];
+    prop_oneof![3 => Just(json!({})), 1 => one]
+}
+
+fn ingress() -> impl Strategy<Value = Value> {
+    let spec = (
+        prop::option::of(select(CLASSES)),
+        prop::collection::vec(rule(), 0..3),
+        prop::option::weighted(0.3, backend()),
+        prop::collection::vec(tls(), 0..3),
+    );
+    (metadata(), annotations(), spec, prop::option::of(1..4_u8), 0..3_i64).prop_map(
+        |((namespace, name), annotations, (class, rules, default, tls), day, generation)| {
+            let created = day.map(|day| format!("2026-01-0{day}T00:00:00Z"));
+            json!({
+                "kind": "Ingress",
+                "apiVersion": "networking.k8s.io/v1",
+                "metadata": {
+                    "namespace": namespace, "name": name, "annotations": annotations,
+                    "creationTimestamp": created, "generation": generation,
+                },
+                "spec": {"ingressClassName": class, "rules": rules, "defaultBackend": default, "tls": tls},
+            })
+        },
+    )
+}
+
+fn class() -> impl Strategy<Value = Value> {
+    let controllers = ["rust-ingress.dev/ingress-controller", "k8s.io/ingress-nginx"];
+    (select(CLASSES), select(controllers.to_vec()), any::<bool>(), 1..4_u8).prop_map(|(name, controller, default, day)| {
+        json!({
+            "kind": "IngressClass",
+            "apiVersion": "networking.k8s.io/v1",
+            "metadata": {
+                "name": name,
+                "creationTimestamp": format!("2026-01-0{day}T00:00:00Z"),
+                "annotations": {"ingressclass.kubernetes.io/is-default-class": default.to_string()},
+            },
+            "spec": {"controller": controller},
+        })
+    })
+}
+
+fn service() -> impl Strategy<Value = Value> {
+    let builtin = json!({"rust-ingress.dev/builtin-backend": "echo"});
+    let spec = prop_oneof![
+        Just(json!({"ports": [{"port": 80, "name": "http"}]})),
+        Just(json!({"ports": [{"port": 80, "appProtocol": "mysql"}, {"port": 81, "name": "http"}]})),
+        Just(json!({"type": "ExternalName", "externalName": "example.org"})),
+    ];
+    (metadata(), select(vec![json!({}), builtin]), spec).prop_map(|((namespace, name), annotations, spec)| {
+        json!({
+            "kind": "Service",
+            "apiVersion": "v1",
+            "metadata": {"namespace": namespace, "name": name, "annotations": annotations},
+            "spec": spec,
+        })
+    })
+}
+
+fn slice() -> impl Strategy<Value = Value> {
+    let endpoint = (select(&["10.0.0.1", "10.0.0.2", "127.0.0.1"][..]), any::<bool>(), any::<bool>(), any::<bool>()).prop_map(
+        |(address, ready, serving, terminating)| {
+            json!({"addresses": [address], "conditions": {"ready": ready, "serving": serving, "terminating": terminating}})
+        },
+    );
+    (metadata(), prop::option::weighted(0.9, select(NAMES)), any::<bool>(), prop::collection::vec(endpoint, 0..3)).prop_map(
+        |((namespace, name), service, named, endpoints)| {
+            let labels = service.map_or(json!({}), |service| json!({"kubernetes.io/service-name": service}));
+            let port = if named { json!({"port": 8080, "name": "http"}) } else { json!({"port": 8080}) };
+            json!({
+                "kind": "EndpointSlice",
+                "apiVersion": "discovery.k8s.io/v1",
+                "metadata": {"namespace": namespace, "name": name, "labels": labels},
+                "addressType": "IPv4",
+                "ports": [port],
+                "endpoints": endpoints,
+            })
+        },
+    )
+}
+
+fn secret() -> impl Strategy<Value = Value> {
+    (metadata(), 0..4_usize).prop_map(|((namespace, name), which)| {
+        let (certificate, key) = &CERTIFICATES[which];
+        json!({
+            "kind": "Secret",
+            "apiVersion": "v1",
+            "metadata": {"namespace": namespace, "name": name},
+            "stringData": {"tls.crt": certificate, "tls.key": key},
+        })
+    })
+}
+
+fn delete() -> impl Strategy<Value = Step> {
+    let namespaced = select(vec!["Ingress", "Service", "EndpointSlice", "Secret"]);
+    prop_oneof![
+        4 => (namespaced, metadata()).prop_map(|(kind, (namespace, name))| Step::Delete(ObjectRef::new(kind, namespace, name))),
+        1 => select(CLASSES).prop_map(|name| Step::Delete(ObjectRef::new("IngressClass", "", name))),
+    ]
+}
+
+fn file_faults() -> impl Strategy<Value = Step> {
+    (select(NAMES), any::<bool>()).prop_map(|(name, bad)| {
+        let source = ObjectRef::new("File", "", name);
+        let fault = Fault {
+            object: source.clone(),
+            field: "line 1".into(),
+            severity: Severity::Error,
+            reason: Reason::InvalidDocument,
+            message: "isn't YAML".into(),
+            advice: "correct it".into(),
+        };
+        Step::Faults { source, faults: bad.then_some(fault).into_iter().collect() }
+    })
+}
+
+fn change() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        6 => ingress().prop_map(Step::Put),
+        2 => class().prop_map(Step::Put),
+        3 => service().prop_map(Step::Put),
+        4 => slice().prop_map(Step::Put),
+        3 => secret().prop_map(Step::Put),
+        4 => delete(),
+        1 => file_faults(),
+    ]
+}
+
+/// The keys of a snapshot: under each of its fingerprints the pair that has it.
+fn keys(world: &World, snapshot: &Snapshot, settings: &Settings) -> KeyStore {
+    let keys = world.key_store(snapshot, settings);
+    assert_eq!(keys.len(), snapshot.certificates.len(), "each certificate has its key");
+    for fingerprint in snapshot.certificates.keys() {
+        assert_eq!(keys.get(fingerprint).unwrap().fingerprint(), *fingerprint);
+    }
+    keys
+}
+
+/// Whoever holds a snapshot whose parts refer to each other finds what they refer to.
+fn assert_closed(snapshot: &Snapshot) {
+    let rules = snapshot.route_sets.values().flat_map(|set| set.hosts.values()).flat_map(|host| &host.rules);
+    for backend in rules.flat_map(|rule| &rule.backends) {
+        if let rust_ingress_model::BackendRef::Service(key) = &backend.backend {
+            assert!(snapshot.backends.contains_key(key), "{key} is there");
+        }
+    }
+    for fingerprint in snapshot.tls_sets.values().flat_map(|set| set.by_host.values().copied().chain(set.default)) {
+        assert!(snapshot.certificates.contains_key(&fingerprint), "{fingerprint} is there");
+    }
+}
+
+fn run(batches: Vec<Vec<Step>>, settings: &Settings) {
+    let (mut world, mut again) = (World::default(), World::default());
+    let (mut snapshot, _) = translate(&world, settings, &Snapshot::default(), &Dirty::all());
+    for batch in batches {
+        for change in batch.into_iter().map(Step::change) {
+            again.apply(change.clone());
+            world.apply(change);
+        }
+        let dirty = world.take_dirty();
+        let (incremental, status) = translate(&world, settings, &snapshot, &dirty);
+        let (whole, whole_status) = translate(&again, settings, &Snapshot::default(), &Dirty::all());
+        assert_eq!(incremental, whole);
+        assert_eq!(status, whole_status);
+        let (keys, whole_keys) = (keys(&world, &incremental, settings), keys(&again, &whole, settings));
+        for fingerprint in whole.certificates.keys() {
+            assert!(keys.get(fingerprint).unwrap().key == whole_keys.get(fingerprint).unwrap().key);
+        }
+        assert_closed(&incremental);
+        snapshot = incremental;
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn incremental_equals_from_nothing(
+        batches in prop::collection::vec(prop::collection::vec(change(), 1..4), 1..16),
+        cluster in any::<bool>(),
+        default_certificate in any::<bool>(),
+        allow_external_name in any::<bool>(),
+    ) {
+        let mut settings = GoldenSettings::default().settings();
+        settings.origin = if cluster { Origin::Cluster } else { Origin::Files };
+        settings.allow_external_name = allow_external_name;
+        settings.default_certificate = default_certificate.then(common::default_certificate);
+        run(batches, &settings);
+    }
+}
+
+#[test]
+fn what_did_not_change_is_shared() {
+    let yaml = std::fs::read_to_string(common::folder("golden/tls-sni-exact-and-wildcard/in.yaml")).unwrap();
+    let settings = GoldenSettings::default().settings();
+    let mut world = common::world(common::objects(&yaml));
+    let dirty = world.take_dirty();
+    let (before, _) = translate(&world, &settings, &Snapshot::default(), &dirty);
+
+    common::objects(&yaml).into_iter().for_each(|object| world.apply(Change::Put(object)));
+    assert!(world.take_dirty().is_empty(), "the same objects again make nothing dirty");
+
+    let flip = common::object(json!({
+        "kind": "EndpointSlice",
+        "apiVersion": "discovery.k8s.io/v1",
+        "metadata": {"namespace": "default", "name": "web-1", "labels": {"kubernetes.io/service-name": "web"}},
+        "addressType": "IPv4",
+        "ports": [{"port": 8080}],
+        "endpoints": [{"addresses": ["10.0.0.7"]}],
+    }));
+    world.apply(Change::Put(flip));
+    let dirty = world.take_dirty();
+    let (after, _) = translate(&world, &settings, &before, &dirty);
+    assert_ne!(before.backends, after.backends);
+    let (hosts, hosts_after) = (&before.route_sets["ingress"].hosts, &after.route_sets["ingress"].hosts);
+    assert!(hosts.iter().all(|(host, part)| part.same(&hosts_after[host])));
+    assert!(before.tls_sets["ingress"].same(&after.tls_sets["ingress"]));
+    assert!(before.certificates.iter().all(|(fingerprint, part)| part.same(&after.certificates[fingerprint])));
+    assert!(before.listeners.iter().all(|(name, part)| part.same(&after.listeners[name])));
+
+    let (again, _) = translate(&world, &settings, &after, &Dirty::all());
+    assert_eq!(again, after);
+    assert!(after.backends.iter().all(|(key, part)| part.same(&again.backends[key])), "equal parts are shared even so");
+}
