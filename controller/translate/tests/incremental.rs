@@ -21,9 +21,9 @@ static CERTIFICATES: LazyLock<Vec<(String, String)>> = LazyLock::new(|| {
         let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
         (made.cert.pem(), made.signing_key.serialize_pem())
     };
-    let (foo, wild) = (make("foo.com"), make("*.foo.com"));
-    let mismatch = (foo.0.clone(), wild.1.clone());
-    vec![foo, wild, mismatch, ("nothing".into(), "nothing".into())]
+    let (exact, wild) = (make("foo.com"), make("*.foo.com"));
+    let mismatch = (exact.0.clone(), wild.1.clone());
+    vec![exact, wild, mismatch, ("nothing".into(), "nothing".into())]
 });
 
 const NAMESPACES: &[&str] = &["a", "b"];
@@ -270,6 +270,21 @@ proptest! {
         settings.default_certificate = default_certificate.then(common::default_certificate);
         run(batches, &settings);
     }
+}
+
+#[test]
+fn a_certificate_in_two_secrets_survives_either() {
+    let secret = |name: &str| {
+        let (certificate, key) = &CERTIFICATES[0];
+        let data = json!({"tls.crt": certificate, "tls.key": key});
+        Step::Put(json!({"kind": "Secret", "metadata": {"namespace": "a", "name": name}, "stringData": data}))
+    };
+    let backend = json!({"service": {"name": "x", "port": {"number": 80}}});
+    let spec = json!({"defaultBackend": backend, "tls": [{"hosts": ["foo.com"], "secretName": "y"}]});
+    let ingress = Step::Put(json!({"kind": "Ingress", "metadata": {"namespace": "a", "name": "x"}, "spec": spec}));
+    let delete = |name| Step::Delete(ObjectRef::new("Secret", "a", name));
+    let steps = vec![ingress, secret("y"), secret("x"), delete("x"), secret("x"), delete("y"), delete("x")];
+    run(steps.into_iter().map(|step| vec![step]).collect(), &GoldenSettings::default().settings());
 }
 
 #[test]
