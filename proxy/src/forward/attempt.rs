@@ -130,7 +130,8 @@ impl<'a> Attempts<'a> {
                 (made.map_err(|error| self.failed(job, &endpoint, false, error, true))?, false)
             }
         };
-        let request = job.request(&endpoint, job.may_race()).map_err(Failure::last)?;
+        // An endpoint may refuse a stream unseen, whatever its method.
+        let request = job.request(&endpoint, job.bodiless()).map_err(Failure::last)?;
         exchange.upstream_start = Some(Instant::now());
         let upload = job.upload.clone();
         let mut sender = place.sender();

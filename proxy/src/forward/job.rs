@@ -142,7 +142,8 @@ impl<'r> Job<'r> {
         self.idempotent && !self.raced && self.bodiless()
     }
 
-    fn bodiless(&self) -> bool {
+    /// Whether a request is only its head, so that keeping that is keeping all of it.
+    pub(super) fn bodiless(&self) -> bool {
         self.upload.is_none()
     }
 

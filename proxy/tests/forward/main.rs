@@ -3,10 +3,10 @@
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
-//X mod balance;
-//X mod faults;
-//X mod h2;
+mod balance;
+mod faults;
+mod h2;
 mod plain;
-//X mod pool;
+mod pool;
 mod rig;
-//X mod tls;
+mod tls;

@@ -108,7 +108,7 @@ fn head_204_and_304_have_no_body_and_the_connection_serves_on() {
             let response = Response::builder();
             match request.uri().path() {
                 "/204" => response.status(204).body(full("")).unwrap(),
-                "/304" => response.status(304).header("etag", "\"1\"").header("content-length", "7").body(full("")).unwrap(),
+                "/304" => response.status(304).header("etag", "\"1\"").body(full("")).unwrap(),
                 _ => response.body(full("content")).unwrap(),
             }
         })
@@ -116,7 +116,7 @@ fn head_204_and_304_have_no_body_and_the_connection_serves_on() {
         let front = Front::start(Plan::to(&[server.address]));
         let mut client = Client::h1(&front).await;
         for (method, path, status, length) in
-            [("HEAD", "/", 200, "7"), ("GET", "/204", 204, ""), ("GET", "/304", 304, "7"), ("GET", "/", 200, "7")]
+            [("HEAD", "/", 200, "7"), ("GET", "/204", 204, ""), ("GET", "/304", 304, ""), ("GET", "/", 200, "7")]
         {
             let request =
                 Request::builder().method(method).uri(path).header("host", "web.test").body(Full::<Bytes>::default()).unwrap();
@@ -163,11 +163,10 @@ fn a_body_over_the_limit_is_413_by_its_length_or_by_its_bytes() {
 fn a_response_streams_before_the_request_has_ended() {
     for protocol in [AppProtocol::Http, AppProtocol::H2c] {
         run(async move {
-            let server =
-                Server::start(
-                    |request: Request<hyper::body::Incoming>| async move { Response::new(request.into_body().boxed()) },
-                )
-                .await;
+            let server = Server::start(|request: Request<hyper::body::Incoming>| async move {
+                Response::new(request.into_body().map_err(Into::into).boxed())
+            })
+            .await;
             let front = Front::start(Plan::backend(backend(protocol, &[server.address])));
             let (sender, receiver) = futures_channel();
             let request = Request::post("http://web.test/").body(StreamBody::new(receiver)).unwrap();
@@ -178,7 +177,7 @@ fn a_response_streams_before_the_request_has_ended() {
                 assert_eq!(frame.into_data().unwrap(), word, "{protocol}");
             }
             drop(sender);
-            assert!(response.body_mut().frame().await.is_none(), "{protocol}");
+            assert!(response.into_body().collect().await.unwrap().to_bytes().is_empty(), "{protocol}");
         });
     }
 }

@@ -214,7 +214,7 @@ pub struct Server {
     pub seen: Arc<Mutex<Vec<http::request::Parts>>>,
 }
 
-pub type Answer = BoxBody<Bytes, hyper::Error>;
+pub type Answer = BoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
 
 pub fn full(text: impl Into<Bytes>) -> Answer {
     Full::new(text.into()).map_err(|never| match never {}).boxed()

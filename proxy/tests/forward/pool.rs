@@ -1,0 +1,180 @@
+//! Connections: kept, reused, closed, and the race with an endpoint that closes them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use http::Response;
+use http_body_util::BodyExt;
+use rust_ingress_model::AppProtocol;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::rig::*;
+
+const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+
+#[test]
+fn connections_are_kept_and_reused_after_every_kind_of_body() {
+    run(async {
+        let server = Server::start(|request: http::Request<hyper::body::Incoming>| async move {
+            if request.uri().path() == "/chunked" {
+                return Response::new(request.into_body().map_err(Into::into).boxed());
+            }
+            let body = request.into_body().collect().await.unwrap().to_bytes();
+            Response::new(full(body))
+        })
+        .await;
+        let front = Front::start(Plan::to(&[server.address]));
+        for body in ["", "short", &"long".repeat(100_000)] {
+            for method in ["GET", "POST"] {
+                assert_eq!(send(&front, request(method, body.to_owned())).await.text(), body);
+                let mut chunked = request(method, body.to_owned());
+                *chunked.uri_mut() = "/chunked".parse().unwrap();
+                assert_eq!(send(&front, chunked).await.text(), body);
+            }
+        }
+        assert_eq!((server.requests(), server.connections()), (12, 1));
+    });
+}
+
+#[test]
+fn a_connection_that_the_endpoint_ends_is_not_reused() {
+    run(async {
+        let endpoint = raw(|mut stream, _| async move {
+            read_head(&mut stream).await;
+            write(stream, "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok").await;
+        })
+        .await;
+        let front = Front::start(Plan::to(&[endpoint]));
+        let mut client = Client::h1(&front).await;
+        for _ in 0..5 {
+            let got = client.send(request("POST", "x")).await;
+            assert_eq!((got.status, got.text(), got.header("x-retries")), (200, "ok", "0"));
+        }
+    });
+}
+
+#[test]
+fn an_idle_connection_closed_by_the_endpoint_costs_no_request() {
+    run(async {
+        let endpoint = raw(|mut stream, _| async move {
+            read_head(&mut stream).await;
+            write(stream, OK).await;
+        })
+        .await;
+        let front = Front::start(Plan::to(&[endpoint]));
+        let mut client = Client::h1(&front).await;
+        for _ in 0..10 {
+            let got = client.send(request("GET", "")).await;
+            assert_eq!((got.status, got.text()), (200, "ok"));
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
+}
+
+/// Answers one request and closes on the next one, as an endpoint does whose idle timeout has just run out.
+async fn closes_on_second(served: Arc<AtomicUsize>) -> std::net::SocketAddr {
+    raw(move |mut stream, number| {
+        let served = served.clone();
+        async move {
+            read_head(&mut stream).await;
+            served.fetch_add(1, Ordering::SeqCst);
+            stream.write_all(OK.as_bytes()).await.unwrap();
+            read_head(&mut stream).await;
+            if number > 0 {
+                stream.write_all(OK.as_bytes()).await.unwrap();
+            }
+        }
+    })
+    .await
+}
+
+#[test]
+fn the_reuse_race_is_lost_once_for_idempotent_requests() {
+    run(async {
+        let served = Arc::new(AtomicUsize::new(0));
+        let front = Front::start(Plan::to(&[closes_on_second(served.clone()).await]));
+        let mut client = Client::h1(&front).await;
+        assert_eq!(client.send(request("GET", "")).await.status, 200);
+        let got = client.send(request("GET", "")).await;
+        assert_eq!((got.status, got.header("x-retries")), (200, "1"));
+        assert_eq!(served.load(Ordering::SeqCst), 2, "the second went to a connection of its own");
+    });
+}
+
+#[test]
+fn the_reuse_race_is_not_retried_for_a_request_that_may_have_been_seen() {
+    run(async {
+        let front = Front::start(Plan::to(&[closes_on_second(Arc::default()).await]));
+        let mut client = Client::h1(&front).await;
+        assert_eq!(client.send(request("GET", "")).await.status, 200);
+        let got = client.send(request("POST", "x")).await;
+        assert_eq!((got.status, got.header("x-fault"), got.header("x-retries")), (502, "upstream_reset", "0"));
+    });
+}
+
+#[test]
+fn idle_connections_are_closed_after_their_time() {
+    run(async {
+        let (closed, mut when) = tokio::sync::mpsc::unbounded_channel();
+        let endpoint = raw(move |mut stream, _| {
+            let closed = closed.clone();
+            async move {
+                read_head(&mut stream).await;
+                stream.write_all(OK.as_bytes()).await.unwrap();
+                let rest = stream.read(&mut [0; 1]).await.unwrap();
+                closed.send(rest).unwrap();
+            }
+        })
+        .await;
+        let front =
+            Front::start(Plan::to(&[endpoint]).options(|options| options.timeouts.upstream_idle = Duration::from_millis(100)));
+        assert_eq!(get(&front).await.status, 200);
+        assert_eq!(when.recv().await, Some(0));
+    });
+}
+
+#[test]
+fn connections_survive_a_swap_and_those_to_endpoints_that_left_are_closed() {
+    for protocol in [AppProtocol::Http, AppProtocol::H2c] {
+        run(async move {
+            let (stays, leaves) = (Server::named("stays").await, Server::named("leaves").await);
+            let quick = |options: &mut rust_ingress_proxy::options::Options| {
+                options.timeouts.upstream_idle = Duration::from_secs(2);
+            };
+            let front = Front::start(Plan::backend(backend(protocol, &[stays.address])).options(quick));
+            assert_eq!(get(&front).await.text(), "stays");
+            front.publish(&Plan::backend(backend(protocol, &[stays.address, leaves.address])));
+            for _ in 0..20 {
+                get(&front).await;
+            }
+            front.publish(&Plan::backend(backend(protocol, &[stays.address])));
+            let before = leaves.requests();
+            assert!(before > 0, "both were in use");
+            for _ in 0..20 {
+                // The first may still go by the table before; all others must not.
+                get(&front).await;
+            }
+            assert!(leaves.requests() <= before + 1);
+            assert_eq!((stays.connections(), leaves.connections()), (1, 1), "{protocol}");
+        });
+    }
+}
+
+#[test]
+fn no_more_idle_connections_are_kept_than_allowed() {
+    run(async {
+        let server = Server::start(|_| async {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            Response::new(full("ok"))
+        })
+        .await;
+        let front = Front::start(Plan::to(&[server.address]).options(|options| options.limits.idle_per_endpoint = 2));
+        let all = (0..8).map(|_| get(&front));
+        futures_util::future::join_all(all).await;
+        assert_eq!(server.connections(), 8);
+        let all = (0..8).map(|_| get(&front));
+        futures_util::future::join_all(all).await;
+        assert_eq!(server.connections(), 14, "two of eight were kept");
+    });
+}
