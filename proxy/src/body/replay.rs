@@ -66,7 +66,7 @@ impl Replay {
 
     /// Exact only at the start, which is where it becomes the Content-Length.
     pub(super) fn size_hint(&self, place: usize) -> SizeHint {
-        if place == 0 { self.hint.clone() } else { SizeHint::default() }
+        if place == 0 { self.hint } else { SizeHint::default() }
     }
 }
 

@@ -23,6 +23,7 @@ pub(crate) struct Endpoint {
     pub(crate) address: SocketAddr,
     pub(crate) transport: Arc<Transport>,
     /// HTTP/1 connections without a request; the last used is at the end, and taken first.
+    #[expect(clippy::vec_box, reason = "connections move between here, requests and bodies; as boxes they do it by pointer")]
     idle: RefCell<Vec<Box<H1>>>,
     /// At most so many idle ones.
     idle_most: usize,

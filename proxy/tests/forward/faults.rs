@@ -221,15 +221,15 @@ fn a_refused_connection_is_tried_on_other_endpoints_whatever_the_method() {
     });
 }
 
-fn retry(codes: &[u16]) -> Option<Retry> {
-    Some(Retry { attempts: 2, codes: codes.to_vec(), backoff_ms: 1 })
+fn retry(codes: &[u16]) -> Retry {
+    Retry { attempts: 2, codes: codes.to_vec(), backoff_ms: 1 }
 }
 
 #[test]
 fn the_retry_of_a_rule_sends_the_body_again() {
     for protocol in [AppProtocol::Http, AppProtocol::H2c] {
         run(async move {
-            let count = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+            let count = Arc::new(std::sync::atomic::AtomicUsize::new(0));
             let server = Server::start(move |request: Request<hyper::body::Incoming>| {
                 let number = count.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
                 async move {
@@ -238,7 +238,8 @@ fn the_retry_of_a_rule_sends_the_body_again() {
                 }
             })
             .await;
-            let plan = |codes: &[u16]| Plan::backend(backend(protocol, &[server.address])).rule(|rule| rule.retry = retry(codes));
+            let plan =
+                |codes: &[u16]| Plan::backend(backend(protocol, &[server.address])).rule(|rule| rule.retry = Some(retry(codes)));
             let front = Front::start(plan(&[502, 503]));
             let got = send(&front, request("PUT", "again")).await;
             assert_eq!((got.status, got.text(), got.header("x-retries")), (200, "again", "2"), "{protocol}");
@@ -264,7 +265,7 @@ fn the_retry_of_a_rule_covers_broken_connections() {
             write(stream, if number < 2 { "" } else { "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok" }).await;
         })
         .await;
-        let front = Front::start(Plan::to(&[endpoint]).rule(|rule| rule.retry = retry(&[])));
+        let front = Front::start(Plan::to(&[endpoint]).rule(|rule| rule.retry = Some(retry(&[]))));
         let got = send(&front, request("PUT", "body")).await;
         assert_eq!((got.status, got.header("x-retries")), (200, "2"));
     });
