@@ -1,5 +1,6 @@
 //! The access log's lines and its file.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -52,6 +53,18 @@ fn full(observer: &Observer) -> Exchange {
     exchange.upstream_head = Some(exchange.start + Duration::from_micros(22_250));
     exchange.retries = 1;
     exchange
+}
+
+/// The fields of a request of which everything is known and that failed in the end.
+pub fn every_field() -> BTreeSet<String> {
+    let path = path("every");
+    let observer = logging(AccessLog::File(path.clone()));
+    let mut exchange = full(&observer);
+    exchange.failed(&RequestFault::new(Kind::StreamBroken, "the endpoint closed in the middle"));
+    observer.finished(&exchange, &OK);
+    observer.stop();
+    let lines = lines(&path);
+    lines[0].as_object().unwrap().keys().cloned().collect()
 }
 
 #[test]

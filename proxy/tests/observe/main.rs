@@ -2,6 +2,7 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 mod access_log;
+mod document;
 mod metrics;
 mod ports;
 mod proxy;

@@ -1,7 +1,8 @@
 //! The health port and the admin port.
 
 use std::collections::BTreeMap;
-use std::net::TcpListener;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
 use rust_ingress_model::{
@@ -168,4 +169,20 @@ fn stop_closes_the_ports() {
     for address in [health, admin] {
         assert!(std::net::TcpStream::connect(address).is_err(), "{address} still open");
     }
+}
+
+#[test]
+fn connections_beyond_the_limit_wait_for_a_place() {
+    let observer = observer();
+    let address = observer.health_addr().unwrap();
+    let mut idle: Vec<TcpStream> = (0..128).map(|_| TcpStream::connect(address).unwrap()).collect();
+    let mut late = TcpStream::connect(address).unwrap();
+    late.write_all(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    late.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+    let mut answer = [0; 12];
+    assert!(late.read(&mut answer).is_err(), "answered over the limit");
+    idle.pop();
+    late.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    late.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 200");
 }

@@ -9,7 +9,7 @@ mod router;
 use std::convert::Infallible;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::sync::{Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 use tower::{BoxError, Service, ServiceBuilder, ServiceExt as _};
 
 use super::Observer;
@@ -33,8 +33,11 @@ const CONCURRENCY: usize = 32;
 /// What one request may take: a scrape or a snapshot of a large cluster is well under a second.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Connections to each port; more wait. Nobody on the node's network shall use up the proxy's file descriptors.
+const CONNECTIONS: usize = 128;
+
 /// From a connection to its first request's head, and between two requests.
-const IDLE: Duration = Duration::from_secs(75);
+const IDLE: Duration = Duration::from_secs(10);
 
 /// Sockets that are bound and not served yet.
 pub(super) struct Bound {
@@ -137,7 +140,8 @@ where
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "the {what} port can't be served"),
     };
-    loop {
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    while let Ok(place) = places.clone().acquire_owned().await {
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
             Err(error) => {
@@ -151,7 +155,13 @@ where
         let service = service_fn(move |request| answer(stack.clone(), request));
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new()).header_read_timeout(IDLE);
-        tokio::spawn(http.serve_connection(TokioIo::new(stream), service));
+        let connection = http.serve_connection(TokioIo::new(stream), service);
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "a connection to the {what} port ended early");
+            }
+            drop(place);
+        });
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Error;
 
-use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue, EncodeLabelSet, NoLabelSet};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeCounterValue, EncodeGaugeValue, EncodeLabelSet, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Unit;
 
@@ -27,9 +27,9 @@ impl Families<'_> {
     }
 
     /// A counter without labels; the encoder adds `_total`.
-    pub(super) fn counter(&mut self, name: &str, help: &str, value: u64) -> Result<(), Error> {
+    pub(super) fn counter<V: EncodeCounterValue + Copy>(&mut self, name: &str, help: &str, value: V) -> Result<(), Error> {
         let mut metric = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
-        metric.encode_counter::<NoLabelSet, u64, u64>(&value, None)
+        metric.encode_counter::<NoLabelSet, V, u64>(&value, None)
     }
 
     /// A gauge with labels.

@@ -189,7 +189,7 @@ impl Scrape {
         out.gauge("ready", "1 while the proxy wants traffic", &u32::from(self.readiness == Readiness::Ready))?;
         out.counter("snapshot_publishes", "Snapshots that became live", self.inner.publishes.load(Relaxed))?;
         let total = seconds(self.inner.publish_micros.load(Relaxed));
-        out.gauge("snapshot_publish_duration_seconds_sum", "Time spent making snapshots live", &total)?;
+        out.counter("snapshot_publish_duration_seconds", "Time spent making snapshots live", total)?;
         let last = seconds(self.inner.last_publish_micros.load(Relaxed));
         out.gauge("snapshot_last_publish_duration_seconds", "Time spent making the last snapshot live", &last)?;
         let Some(published) = &self.published else { return Ok(()) };
