@@ -167,7 +167,7 @@ fn stop_closes_the_ports() {
     let (health, admin) = (observer.health_addr().unwrap(), observer.admin_addr().unwrap());
     observer.stop();
     for address in [health, admin] {
-        assert!(std::net::TcpStream::connect(address).is_err(), "{address} still open");
+        assert!(TcpStream::connect(address).is_err(), "{address} still open");
     }
 }
 
