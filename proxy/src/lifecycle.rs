@@ -46,7 +46,7 @@ pub async fn serve(client: Rc<Client>, request: Request<Incoming>) -> Result<Res
         life.client.link.decide(false);
     }
     life.status.set(response.status().as_u16());
-    if life.ordinal_refused {
+    if life.refused {
         response.headers_mut().insert(http::header::CONNECTION, http::HeaderValue::from_static("close"));
     }
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
@@ -99,25 +99,27 @@ async fn stages(
 /// The gate stage: what the wire refused, limits, and the head's form.
 fn gate(life: &mut Life, parts: &mut Parts) -> Result<(), RequestFault> {
     let client = &life.client;
+    let core = &client.core.shared;
+    let peer = client.facts.peer.ip();
+    life.exchange.client = headers::client_address(peer, &parts.headers, &core.options.trusted_proxies);
+    let believed = headers::trusted(peer, &core.options.trusted_proxies);
+    life.exchange.request_id = headers::request_id(&parts.headers, believed);
     if let Some(fault) = client.link.refusal(life.ordinal).filter(|_| !client.h2) {
-        life.ordinal_refused = true;
+        life.refused = true;
         return Err(fault);
     }
     if !life.counted {
         return Err(RequestFault::new(Kind::Overloaded, "too many requests in flight; try again, or raise the limit"));
     }
-    if client.h2 && parts.headers.len() > client.core.shared.options.limits.headers {
+    if client.h2 && parts.headers.len() > core.options.limits.headers {
         return Err(RequestFault::new(Kind::HeadTooLarge, "the request has more header fields than the limit"));
     }
     let mut known = client.authority.borrow_mut();
-    let authority = head::admit(parts, known.as_ref(), client.facts.local)?;
+    let admitted = head::admit(parts, known.as_ref(), client.facts.local);
+    life.exchange.line = core.observer.line(&parts.uri, &parts.headers);
+    let authority = admitted?;
     life.host = authority.host.clone();
     *known = Some(authority);
-    let options = &client.core.shared.options;
-    life.exchange.line = client.core.shared.observer.line(&parts.uri, &parts.headers);
-    life.exchange.client = headers::client_address(client.facts.peer.ip(), &parts.headers, &options.trusted_proxies);
-    let believed = headers::trusted(client.facts.peer.ip(), &options.trusted_proxies);
-    life.exchange.request_id = headers::request_id(&parts.headers, believed);
     Ok(())
 }
 
@@ -130,7 +132,7 @@ pub struct Life {
     /// Which request of the connection it is, from 1.
     ordinal: u64,
     /// Whether the wire refused it.
-    ordinal_refused: bool,
+    refused: bool,
     /// Whether it counts among the requests in flight.
     counted: bool,
     /// The host it is for.
@@ -154,7 +156,7 @@ impl Life {
             client,
             exchange,
             ordinal,
-            ordinal_refused: false,
+            refused: false,
             counted,
             host,
             received: None,

@@ -17,7 +17,7 @@ use crate::options::Options;
 use crate::server::core::Shared;
 use crate::server::sockets;
 use crate::server::worker::{Command, Worker};
-use crate::table::Table;
+use crate::table::{ListenerEntry, Table};
 
 /// How long publish waits for a worker to open a listener: workers answer in microseconds unless they are stuck.
 const OPEN_WAIT: Duration = Duration::from_secs(5);
@@ -196,7 +196,7 @@ struct Fresh {
 impl Table {
     /// Whether an open listener is still asked for as it is.
     fn wants(&self, name: &ListenerName, open: &BTreeMap<ListenerName, Open>) -> bool {
-        let asked = self.listeners.get(name).and_then(|entry| entry.address());
+        let asked = self.listeners.get(name).and_then(ListenerEntry::address);
         asked.is_some() && asked == open.get(name).map(|open| open.asked)
     }
 }

@@ -1,5 +1,6 @@
 //! Attempts: choose an endpoint, get a connection, send, and try again where that is allowed. Called by `Forwarder`.
 
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -95,7 +96,8 @@ impl<'a> Attempts<'a> {
                 self.target.metrics.reused();
                 connection
             }
-            None => self.connect_h1(job, &endpoint).await?,
+            // Boxed: connecting is rare, and its state is larger than all the rest of a request's.
+            None => Box::pin(self.connect_h1(job, &endpoint)).await?,
         };
         if job.upgrade {
             connection.detach();
@@ -104,7 +106,10 @@ impl<'a> Attempts<'a> {
         let request = job.request(&endpoint, keep).map_err(Failure::last)?;
         exchange.upstream_start = Some(Instant::now());
         let upload = job.upload.clone();
-        let sent = self.times.head(upload.as_deref(), connection.send(request)).await;
+        let sent = {
+            let sending = pin!(connection.send(request));
+            self.times.head(upload.as_deref(), sending).await
+        };
         let response = self.received(job, &endpoint, reused, sent)?;
         exchange.upstream_head = Some(Instant::now());
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
@@ -125,7 +130,7 @@ impl<'a> Attempts<'a> {
                 (place, true)
             }
             H2Place::Make(making) => {
-                let stream = self.connect(job, &endpoint).await?;
+                let stream = Box::pin(self.connect(job, &endpoint)).await?;
                 let made = making.finish(stream, &self.inner.options.limits, self.target.metrics.clone()).await;
                 (made.map_err(|error| self.failed(job, &endpoint, false, error, true))?, false)
             }
@@ -135,7 +140,10 @@ impl<'a> Attempts<'a> {
         exchange.upstream_start = Some(Instant::now());
         let upload = job.upload.clone();
         let mut sender = place.sender();
-        let sent = self.times.head(upload.as_deref(), sender.try_send_request(request)).await;
+        let sent = {
+            let sending = pin!(sender.try_send_request(request));
+            self.times.head(upload.as_deref(), sending).await
+        };
         let response = self.received_h2(job, &endpoint, reused, sent, &place)?;
         exchange.upstream_head = Some(Instant::now());
         if response.body().is_end_stream() {

@@ -10,6 +10,7 @@ mod head;
 mod job;
 mod times;
 
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -79,7 +80,9 @@ impl Forwarder {
         let job = Job::new(rule, &inner.options.limits, &times, parts, body)?;
         let attempts = Attempts { inner, target: &target, times: &times };
         let limited = inner.layers.service(service_fn(|(job, exchange)| attempts.run(job, exchange)));
-        let mut response = times.whole(limited.oneshot((job, &mut *exchange))).await?.map_err(faults::of_layers)?;
+        // Pinned here: an async function that is given a future by value keeps room for it twice.
+        let work = pin!(limited.oneshot((job, &mut *exchange)));
+        let mut response = times.whole(work).await?.map_err(faults::of_layers)?;
         filters::response(&drawn.filters, response.headers_mut())?;
         Ok(response)
     }

@@ -123,12 +123,14 @@ impl ResolvesServerCert for Live {
     }
 }
 
+type ByName = AHashMap<Name, Arc<CertifiedKey>>;
+
 /// Which certificate answers which name.
 #[derive(Default)]
 struct NameTable {
-    exact: AHashMap<Name, Arc<CertifiedKey>>,
-    one_label: AHashMap<Name, Arc<CertifiedKey>>,
-    any_labels: AHashMap<Name, Arc<CertifiedKey>>,
+    exact: ByName,
+    one_label: ByName,
+    any_labels: ByName,
     default: Option<Arc<CertifiedKey>>,
 }
 
@@ -164,8 +166,7 @@ impl NameTable {
 
     /// Whether both hold the same loaded certificates, for sets known to be equal.
     fn same(&self, other: &Self) -> bool {
-        let maps = [(&self.exact, &other.exact), (&self.one_label, &other.one_label), (&self.any_labels, &other.any_labels)];
-        let equal = |(one, two): (&AHashMap<Name, Arc<CertifiedKey>>, &AHashMap<Name, Arc<CertifiedKey>>)| {
+        let equal = |one: &ByName, two: &ByName| {
             one.len() == two.len() && one.iter().all(|(name, key)| two.get(name).is_some_and(|other| Arc::ptr_eq(key, other)))
         };
         let default = match (&self.default, &other.default) {
@@ -173,6 +174,9 @@ impl NameTable {
             (None, None) => true,
             _ => false,
         };
-        default && maps.into_iter().all(equal)
+        default
+            && equal(&self.exact, &other.exact)
+            && equal(&self.one_label, &other.one_label)
+            && equal(&self.any_labels, &other.any_labels)
     }
 }

@@ -41,6 +41,9 @@ pub enum Command {
     Drain(Duration),
 }
 
+/// An accept loop.
+type Loop = tokio::task::JoinHandle<()>;
+
 /// A worker thread.
 #[derive(Debug)]
 pub struct Worker {
@@ -87,29 +90,29 @@ impl Worker {
 
 async fn work(shared: Arc<Shared>, mut commands: UnboundedReceiver<Command>) {
     let core = Core::new(shared);
-    let mut doors: AHashMap<ListenerName, Rc<Door>> = AHashMap::new();
+    let mut doors: AHashMap<ListenerName, (Rc<Door>, Loop)> = AHashMap::new();
     while let Some(command) = commands.recv().await {
         match command {
             Command::Open { name, address, socket, done } => {
                 match tokio::net::TcpListener::from_std(socket) {
                     Ok(socket) => {
                         let door = Door::new(name.clone(), address, core.clone());
-                        tokio::task::spawn_local(door.clone().accept(socket));
-                        doors.insert(name, door);
+                        let accepting = tokio::task::spawn_local(door.clone().accept(socket));
+                        doors.insert(name, (door, accepting));
                     }
                     Err(error) => tracing::error!(listener = %name, %error, "a listening socket can't be watched"),
                 }
                 drop(done);
             }
             Command::Close { name } => {
-                if let Some(door) = doors.remove(&name) {
+                if let Some((door, _)) = doors.remove(&name) {
                     door.closed.raise();
                     door.ending.raise();
                 }
             }
             Command::Refresh => drop(core.table()),
             Command::Drain(timeout) => {
-                drain(&core, &doors, timeout).await;
+                drain(&core, doors, timeout).await;
                 return;
             }
         }
@@ -117,14 +120,16 @@ async fn work(shared: Arc<Shared>, mut commands: UnboundedReceiver<Command>) {
 }
 
 /// Ends connections politely, takes what waits to be accepted, and waits for requests in flight.
-async fn drain(core: &Rc<Core>, doors: &AHashMap<ListenerName, Rc<Door>>, timeout: Duration) {
-    for door in doors.values() {
+async fn drain(core: &Rc<Core>, doors: AHashMap<ListenerName, (Rc<Door>, Loop)>, timeout: Duration) {
+    for (door, _) in doors.values() {
         door.ending.raise();
         door.closed.raise();
     }
-    // The accept loops empty their queues before connections are counted.
-    for _ in 0..3 {
-        tokio::task::yield_now().await;
+    // Connections are counted once the accept loops have emptied their queues.
+    for (_, accepting) in doors.into_values() {
+        if accepting.await.is_err() {
+            tracing::error!("an accept loop ended by a panic");
+        }
     }
     if tokio::time::timeout(timeout, core.empty()).await.is_err() {
         let open = core.open_connections();

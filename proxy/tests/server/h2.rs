@@ -91,10 +91,11 @@ fn the_gate_holds_for_it_too() {
             let named = format!("{request:?}");
             assert_eq!(ask(&mut send, request).await.unwrap().0.as_u16(), expected, "{named}");
         }
-        let crumbs =
-            Request::builder().uri("http://a/./c").header("host", "a").header("x_forwarded_for", "6.6.6.6").body(()).unwrap();
+        let crumbs = Request::builder().uri("http://a/./c").header("host", "a").header("x_forwarded_for", "6.6.6.6");
+        let crumbs = crumbs.header("cookie", "a=1").header("cookie", "b=2").body(()).unwrap();
         let (status, text) = ask(&mut send, crumbs).await.unwrap();
         assert!(status == 200 && text.starts_with("GET /c ") && !text.contains("6.6.6.6"), "{text}");
+        assert!(text.contains("cookie: a=1; b=2\r\n"), "{text}");
     });
     assert_eq!(echo.count(), 1);
 }
@@ -125,12 +126,9 @@ fn a_flood_of_resets_closes_the_connection() {
         let mut send = connect(&served).await;
         let mut closed = false;
         for _ in 0..20_000 {
-            let ready = match send.ready().await {
-                Ok(ready) => ready,
-                Err(_) => {
-                    closed = true;
-                    break;
-                }
+            let Ok(ready) = send.ready().await else {
+                closed = true;
+                break;
             };
             send = ready;
             match send.send_request(get("http://a/"), false) {

@@ -10,6 +10,8 @@ mod h2;
 mod limits;
 mod listeners;
 mod proxy_protocol;
+mod sizes;
 mod support;
 mod tls;
 mod upgrade;
+mod wire;
