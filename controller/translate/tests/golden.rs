@@ -1,12 +1,14 @@
 //! Golden folders: `NAME/in.yaml` (and `settings.yaml`) becomes `snapshot.yaml`, `faults.yaml` and `status.yaml`.
 //!
 //! Each says in its first line which sentence it shows. `UPDATE_GOLDEN=1` writes the results again; look at what changed.
+//! The examples of the repository are golden inputs too: `example-NAME` stands for `examples/NAME`, and its own `in.yaml` holds
+//! what the folder's source adds (the endpoints of builtin backends).
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 mod common;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 use common::GoldenSettings;
@@ -31,7 +33,9 @@ fn check(folder: &Path) -> Vec<String> {
         Err(_) => GoldenSettings::default(),
     };
     let settings = settings.settings();
-    let world = common::world(common::objects(&input));
+    let mut objects = common::objects(&input);
+    objects.extend(example(folder).iter().flat_map(|yaml| common::objects(yaml)));
+    let world = common::world(objects);
     let (mut snapshot, status) = translate(&world, &settings, &Snapshot::default(), &Dirty::all());
     let text = serde_saphyr::to_string(&snapshot).unwrap();
     let read: Snapshot = serde_saphyr::from_str(&text).expect("a snapshot reads back");
@@ -45,6 +49,27 @@ fn check(folder: &Path) -> Vec<String> {
         ("status.yaml", serde_saphyr::to_string(&status).unwrap()),
     ];
     files.into_iter().filter_map(|(name, now)| compare(&folder.join(name), &now)).collect()
+}
+
+fn examples() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples")
+}
+
+/// The manifests of the example that a golden folder stands for.
+fn example(folder: &Path) -> Vec<String> {
+    let Some(name) = folder.file_name().and_then(|name| name.to_str()?.strip_prefix("example-")) else { return Vec::new() };
+    let files = fs::read_dir(examples().join(name)).expect("the example is there").map(|entry| entry.unwrap().path());
+    let mut files: Vec<_> = files.filter(|path| path.extension().is_some_and(|extension| extension == "yaml")).collect();
+    files.sort();
+    files.iter().map(|path| fs::read_to_string(path).unwrap()).collect()
+}
+
+#[test]
+fn every_example_has_a_golden_folder() {
+    for entry in fs::read_dir(examples()).unwrap().map(Result::unwrap).filter(|entry| entry.path().is_dir()) {
+        let golden = common::folder("golden").join(format!("example-{}", entry.file_name().display()));
+        assert!(golden.is_dir(), "{} is missing: make it with in.yaml, then UPDATE_GOLDEN=1", golden.display());
+    }
 }
 
 fn compare(path: &Path, now: &str) -> Option<String> {

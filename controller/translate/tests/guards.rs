@@ -106,7 +106,7 @@ fn without_the_opt_in_the_routes_answer_503() {
         assert_eq!(verdict(&snapshot, &full), VerdictKind::Refused, "{name}");
         let faults: Vec<_> = snapshot.faults().filter(|fault| fault.reason == Reason::UnsupportedGuard).collect();
         assert_eq!(faults.len(), 1, "{name}");
-        assert_eq!(faults[0].field, format!("metadata.annotations[{full}]"));
+        assert_eq!(faults[0].field, format!("metadata.annotations[\"{full}\"]"));
         assert!(faults[0].advice.contains(&format!("\"{name}\"")), "the advice names the opt-in: {}", faults[0].advice);
     }
 }

@@ -51,7 +51,7 @@ pub(crate) fn read(annotations: &BTreeMap<String, String>, faults: &mut Faults) 
 
 /// The field path of an annotation.
 pub(crate) fn field(name: &str) -> String {
-    format!("metadata.annotations[{name}]")
+    format!("metadata.annotations[\"{name}\"]")
 }
 
 /// A guard that can't be read: its routes answer 503.

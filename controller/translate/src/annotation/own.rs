@@ -72,19 +72,13 @@ fn accept(full: &str, value: &str, accepted: &mut BTreeSet<&'static str>, faults
     }
 }
 
-/// What is wrong with a Service's own annotations.
+/// What is wrong with a Service's own annotations. In a folder its source reads the value of `builtin-backend`.
 pub(crate) fn service_faults(object: &ObjectRef, annotations: &BTreeMap<String, String>, origin: Origin) -> Vec<Fault> {
     let mut faults = Faults::of(object.clone());
-    for (full, value) in annotations {
+    for full in annotations.keys() {
         match (full.strip_prefix(OWN), origin) {
             (None, _) => {}
-            (Some(BUILTIN_BACKEND), Origin::Files) if value == "echo" => {}
-            (Some(BUILTIN_BACKEND), Origin::Files) => faults.error(
-                field(full),
-                Reason::InvalidAnnotation,
-                format!("no backend {value:?} is built in"),
-                "write echo, or remove the annotation",
-            ),
+            (Some(BUILTIN_BACKEND), Origin::Files) => {}
             (Some(BUILTIN_BACKEND), Origin::Cluster) => faults.error(
                 field(full),
                 Reason::FilesOnly,

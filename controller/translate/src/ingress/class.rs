@@ -10,6 +10,7 @@ use k8s_openapi::api::networking::v1::IngressClass;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use rust_ingress_model::{Fault, Name, ObjectRef, Reason};
 
+use crate::annotation;
 use crate::faults::Faults;
 use crate::settings::{CONTROLLER, Origin, Settings};
 
@@ -124,7 +125,7 @@ impl<'a> Classes<'a> {
         let others: Vec<&str> = others.map(|(name, _)| &**name).collect();
         if class.default && class.ours() && !others.is_empty() {
             faults.error(
-                format!("metadata.annotations[{DEFAULT}]"),
+                annotation::field(DEFAULT),
                 Reason::ManyDefaultClasses,
                 format!(
                     "{} also say that they are the default class: Ingresses without class go to the newest",
@@ -140,7 +141,7 @@ impl<'a> Classes<'a> {
     pub(crate) fn not_found(&self, object: &ObjectRef, wish: &ClassWish) -> Vec<Fault> {
         let mut faults = Faults::of(object.clone());
         let field = match wish {
-            ClassWish::Legacy(_) => format!("metadata.annotations[{LEGACY}]"),
+            ClassWish::Legacy(_) => annotation::field(LEGACY),
             _ => "spec.ingressClassName".into(),
         };
         let name = wish.name().map_or("", |name| &**name);

@@ -35,6 +35,10 @@ pub fn object(value: Value) -> Object {
         "Service" => Object::Service(typed(value)),
         "EndpointSlice" => Object::EndpointSlice(typed(value)),
         "Secret" => Object::Secret(typed(value)),
+        "ConfigMap" => Object::ConfigMap(typed(value)),
+        "Namespace" => Object::Namespace(typed(value)),
+        "Pod" => Object::Pod(typed(value)),
+        "Node" => Object::Node(typed(value)),
         kind => panic!("the tests have no {kind}"),
     }
 }
