@@ -1,6 +1,10 @@
 //! End to end: the real program, started as users start it, asked over real sockets.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
+mod check;
 mod client;
+mod command_line;
+mod drain;
+mod live;
 mod program;
 mod quickstart;
