@@ -145,6 +145,7 @@ impl<'a> Attempts<'a> {
             self.times.head(upload.as_deref(), sending).await
         };
         let response = self.received_h2(job, &endpoint, reused, sent, &place)?;
+        place.answered();
         exchange.upstream_head = Some(Instant::now());
         if response.body().is_end_stream() {
             return Ok(response.map(|_| Body::empty()));

@@ -27,12 +27,21 @@ pub(crate) struct H2Pool {
     connections: RefCell<Vec<Rc<H2>>>,
     connecting: Cell<bool>,
     made: Notify,
+    /// Streams that the endpoint took at once when it last said so; 0 before.
+    streams: Rc<Cell<usize>>,
 }
 
 /// One connection.
 struct H2 {
     sender: SendRequest<Body>,
-    state: Rc<State>,
+    /// Shared with its task: what the endpoint's settings say is asked of it when it counts.
+    connection: Rc<RefCell<H2Connection>>,
+    /// It takes no more requests.
+    closed: Rc<Cell<bool>>,
+    /// The endpoint's settings have come: they precede its first response.
+    settled: Cell<bool>,
+    /// The pool's.
+    streams: Rc<Cell<usize>>,
     active: Cell<usize>,
     idle_since: Cell<Instant>,
 }
@@ -43,12 +52,25 @@ impl std::fmt::Debug for H2 {
     }
 }
 
-/// What the connection's own task tells of it.
-struct State {
-    /// Streams that the endpoint takes at once.
-    streams: Cell<usize>,
-    /// It takes no more requests.
-    closed: Cell<bool>,
+type H2Connection = Connection<TokioIo<Stream>, Body, LocalExecutor>;
+
+impl H2 {
+    fn usable(&self) -> bool {
+        !self.closed.get() && self.sender.is_ready()
+    }
+
+    /// Whether the endpoint takes another stream on it now.
+    ///
+    /// Until its settings have come a new connection is taken to be like the one before: requests beyond the limit
+    /// would wait in it, and not go elsewhere.
+    fn has_room(&self) -> bool {
+        let now = self.connection.borrow().current_max_send_streams();
+        let limit = match (self.settled.get(), self.streams.get()) {
+            (true, _) | (false, 0) => now,
+            (false, learned) => now.min(learned),
+        };
+        self.active.get() < limit
+    }
 }
 
 /// A place on a connection, given back when dropped.
@@ -66,9 +88,16 @@ impl H2Lease {
         self.0.sender.clone()
     }
 
+    /// A response came on it.
+    pub(crate) fn answered(&self) {
+        if !self.0.settled.replace(true) {
+            self.0.streams.set(self.0.connection.borrow().current_max_send_streams());
+        }
+    }
+
     /// A request on it failed: new ones go elsewhere.
     pub(crate) fn retire(&self) {
-        self.0.state.closed.set(true);
+        self.0.closed.set(true);
     }
 }
 
@@ -115,8 +144,8 @@ impl H2Pool {
 
     fn ready(&self) -> Option<H2Lease> {
         let mut connections = self.connections.borrow_mut();
-        connections.retain(|one| !one.state.closed.get() && one.sender.is_ready());
-        connections.iter().find(|one| one.active.get() < one.state.streams.get()).map(H2Lease::new)
+        connections.retain(|one| one.usable());
+        connections.iter().find(|one| one.has_room()).map(H2Lease::new)
     }
 
     /// Closes connections that are dead, or idle since before `since`. Says whether any is left.
@@ -124,7 +153,7 @@ impl H2Pool {
         let mut connections = self.connections.borrow_mut();
         connections.retain(|one| {
             let idle = one.active.get() == 0 && since.is_some_and(|since| one.idle_since.get() <= since);
-            !one.state.closed.get() && one.sender.is_ready() && !idle
+            one.usable() && !idle
         });
         !connections.is_empty()
     }
@@ -144,9 +173,17 @@ impl Making<'_> {
             .max_header_list_size(u32::try_from(limits.head_bytes).unwrap_or(u32::MAX))
             .handshake(TokioIo::new(stream))
             .await?;
-        let state = Rc::new(State { streams: Cell::new(connection.current_max_send_streams()), closed: Cell::new(false) });
-        tokio::task::spawn_local(Driver { connection, state: state.clone(), _open: open });
-        let connection = Rc::new(H2 { sender, state, active: Cell::new(0), idle_since: Cell::new(Instant::now()) });
+        let (connection, closed) = (Rc::new(RefCell::new(connection)), Rc::new(Cell::new(false)));
+        tokio::task::spawn_local(Driver { connection: connection.clone(), closed: closed.clone(), _open: open });
+        let connection = Rc::new(H2 {
+            sender,
+            connection,
+            closed,
+            settled: Cell::new(false),
+            streams: self.0.streams.clone(),
+            active: Cell::new(0),
+            idle_since: Cell::new(Instant::now()),
+        });
         let lease = H2Lease::new(&connection);
         self.0.connections.borrow_mut().push(connection);
         Ok(lease)
@@ -155,8 +192,8 @@ impl Making<'_> {
 
 /// The connection's own task: all requests on it share it, so none can drive it alone.
 struct Driver {
-    connection: Connection<TokioIo<Stream>, Body, LocalExecutor>,
-    state: Rc<State>,
+    connection: Rc<RefCell<H2Connection>>,
+    closed: Rc<Cell<bool>>,
     _open: Open,
 }
 
@@ -165,10 +202,9 @@ impl Future for Driver {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.get_mut();
-        let ended = Pin::new(&mut this.connection).poll(cx);
-        this.state.streams.set(this.connection.current_max_send_streams());
+        let ended = Pin::new(&mut *this.connection.borrow_mut()).poll(cx);
         if ended.is_ready() {
-            this.state.closed.set(true);
+            this.closed.set(true);
         }
         ended.map(drop)
     }
