@@ -11,8 +11,9 @@ use std::cell::RefCell;
 use std::io;
 use std::mem;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::Duration;
 
 use super::{Finished, Metrics};
@@ -25,6 +26,9 @@ const MAX_WAITING: usize = 4 << 20;
 
 /// How long lines are gathered before they are written.
 const GATHER: Duration = Duration::from_millis(20);
+
+/// How long the last lines may take to be written when the program stops.
+const LAST_WRITE: Duration = Duration::from_secs(5);
 
 /// Proxies that one thread logs for; more than one only in tests.
 const MAX_LOCALS: usize = 8;
@@ -47,7 +51,8 @@ struct Buffer {
 #[derive(Debug)]
 pub(super) struct AccessLog {
     shared: Arc<Shared>,
-    writer: Mutex<Option<JoinHandle<()>>>,
+    /// Hangs up when the writer has ended.
+    ended: Mutex<Receiver<()>>,
     /// The writer's thread, to wake it.
     wake: thread::Thread,
 }
@@ -83,9 +88,13 @@ impl AccessLog {
             metrics: metrics.clone(),
         });
         let for_writer = shared.clone();
-        let writer = thread::Builder::new().name("access-log".into()).spawn(move || for_writer.write(sink))?;
-        let wake = writer.thread().clone();
-        Ok(Some(Self { shared, writer: Mutex::new(Some(writer)), wake }))
+        let (running, ended) = mpsc::channel();
+        let write = move || {
+            for_writer.write(sink);
+            drop(running);
+        };
+        let wake = thread::Builder::new().name("access-log".into()).spawn(write)?.thread().clone();
+        Ok(Some(Self { shared, ended: Mutex::new(ended), wake }))
     }
 
     /// Appends an exchange's line to this thread's buffer.
@@ -111,13 +120,13 @@ impl AccessLog {
         }
     }
 
-    /// Writes what waits and ends the writer.
+    /// Writes what waits and ends the writer. A reader of standard output that reads no more can't keep the program from
+    /// stopping.
     pub(super) fn close(&self) {
         self.shared.closed.store(true, Ordering::Release);
         self.wake.unpark();
-        let writer = lock(&self.writer).take();
-        if writer.is_some_and(|writer| writer.join().is_err()) {
-            tracing::error!("the access log's writer died; its last lines are lost");
+        if lock(&self.ended).recv_timeout(LAST_WRITE) == Err(RecvTimeoutError::Timeout) {
+            tracing::error!("the access log's last lines are lost: nobody takes them for {LAST_WRITE:?}");
         }
     }
 }
