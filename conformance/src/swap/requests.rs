@@ -173,7 +173,7 @@ async fn client(mut sender: Sender, number: usize, turn: &Turn) -> Result<()> {
         let echoed = response.into_body().collect().await.context("the response broke off")?.to_bytes();
         ensure!(status == StatusCode::OK, "status {status}: {}", String::from_utf8_lossy(&echoed));
         ensure!(own && echoed == body, "the answer to another request: {} bytes instead of {}", echoed.len(), body.len());
-        turn.answered(start.elapsed());
+        turn.answered(start.elapsed()).await;
         count += 1;
     }
     Ok(())

@@ -85,6 +85,7 @@ pub struct Outcome {
 /// All clients' counts.
 #[derive(Debug, Default)]
 pub(super) struct Score {
+    pause: Duration,
     swapping: Arc<AtomicBool>,
     stopping: Arc<AtomicBool>,
     failed: Arc<Mutex<(u64, Vec<String>)>>,
@@ -104,6 +105,7 @@ struct Counts {
 /// One client's place in the score.
 #[derive(Debug)]
 pub(super) struct Turn {
+    pause: Duration,
     counts: Arc<Counts>,
     swapping: Arc<AtomicBool>,
     stopping: Arc<AtomicBool>,
@@ -115,13 +117,18 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Score {
+    /// Nothing yet; clients pause so long after each answer.
+    pub(super) fn new(pause: Duration) -> Self {
+        Self { pause, ..Self::default() }
+    }
+
     /// A place for one more client.
     pub(super) fn client(&self, kind: Kind) -> Turn {
         let counts = Counts { kind, answers: AtomicU64::new(0), ended: AtomicBool::new(false), micros: Mutex::default() };
         let counts = Arc::new(counts);
         lock(&self.clients).push(counts.clone());
         let (swapping, stopping) = (self.swapping.clone(), self.stopping.clone());
-        Turn { counts, swapping, stopping, failed: self.failed.clone() }
+        Turn { pause: self.pause, counts, swapping, stopping, failed: self.failed.clone() }
     }
 
     /// From now on latencies are those under swaps.
@@ -171,8 +178,15 @@ impl Score {
 }
 
 impl Turn {
-    /// An answer came after this long.
-    pub(super) fn answered(&self, after: Duration) {
+    /// An answer came after this long. Returns when the next request is due.
+    pub(super) async fn answered(&self, after: Duration) {
+        self.count(after);
+        if !self.pause.is_zero() {
+            tokio::time::sleep(self.pause).await;
+        }
+    }
+
+    fn count(&self, after: Duration) {
         self.counts.answers.fetch_add(1, Ordering::Relaxed);
         let micros = u32::try_from(after.as_micros()).unwrap_or(u32::MAX);
         let [quiet, swapping] = &mut *lock(&self.counts.micros);

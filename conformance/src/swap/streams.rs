@@ -28,7 +28,7 @@ async fn echo_messages(target: &Target, turn: &Turn) -> Result<()> {
         socket.send(Message::text(text.clone())).await.context("the WebSocket broke")?;
         let echo = socket.next().await.context("the WebSocket was closed")?.context("the WebSocket broke")?;
         ensure!(echo == Message::text(text), "another message: {echo:?}");
-        turn.answered(start.elapsed());
+        turn.answered(start.elapsed()).await;
         count += 1;
     }
     socket.close(None).await.context("closing")?;
@@ -70,7 +70,7 @@ async fn echo_frames(target: &Target, turn: &Turn) -> Result<()> {
             echo.extend_from_slice(&data);
         }
         ensure!(echo == message, "another message: {echo:?}");
-        turn.answered(start.elapsed());
+        turn.answered(start.elapsed()).await;
         count += 1;
     }
     out.send_data(Bytes::new(), true)?;

@@ -1,6 +1,6 @@
 //! Handles that workers and forwarders keep: connections of a listener, connections to a backend.
 //!
-//! Each thread has its own; all methods are relaxed additions.
+//! Each thread has its own, and only that thread may count with it; all methods are relaxed additions.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;

@@ -35,7 +35,12 @@ pub(super) struct Labels {
     pub backend: Name,
 }
 
-/// Durations, in buckets.
+/// Adds to a counter that only this thread writes: no locked instruction, about 5 ns saved of each. Scrapes only read.
+fn add(counter: &AtomicU64, count: u64) {
+    counter.store(counter.load(Relaxed).wrapping_add(count), Relaxed);
+}
+
+/// Durations, in buckets. Only the thread that it belongs to observes.
 #[derive(Debug, Default)]
 pub(super) struct Histogram {
     buckets: [AtomicU64; BOUNDS.len() + 1],
@@ -47,9 +52,9 @@ impl Histogram {
         let value = micros(duration);
         let at = BOUNDS.partition_point(|bound| *bound < value);
         if let Some(bucket) = self.buckets.get(at) {
-            bucket.fetch_add(1, Relaxed);
+            add(bucket, 1);
         }
-        self.micros.fetch_add(value, Relaxed);
+        add(&self.micros, value);
     }
 
     /// Adds what has been observed to a sum over cores.
@@ -70,7 +75,7 @@ pub(super) struct HistogramSum {
     pub micros: u64,
 }
 
-/// One triple's counters on one core.
+/// One triple's counters on one core. Only that core's thread counts.
 #[derive(Debug)]
 pub(super) struct Series {
     /// By method, then protocol, then code: [`Series::place`].
@@ -113,14 +118,14 @@ impl Series {
     pub(super) fn count(&self, exchange: &Exchange, finished: &Finished, duration: Duration) {
         let at = (method(&exchange.method) * PROTOCOLS + exchange.protocol as usize) * CODES.len() + code(finished.status);
         if let Some(counter) = self.requests.get(at) {
-            counter.fetch_add(1, Relaxed);
+            add(counter, 1);
         }
         self.duration.observe(duration);
         if let (Some(start), Some(head)) = (exchange.upstream_start, exchange.upstream_head) {
             self.response.observe(head.saturating_duration_since(start));
         }
-        self.request_bytes.fetch_add(finished.request_bytes, Relaxed);
-        self.response_bytes.fetch_add(finished.response_bytes, Relaxed);
+        add(&self.request_bytes, finished.request_bytes);
+        add(&self.response_bytes, finished.response_bytes);
     }
 
     /// Adds it to a sum over cores.
