@@ -79,9 +79,9 @@ pub fn request_id(headers: &HeaderMap, believed: bool) -> HeaderValue {
 fn random_id() -> HeaderValue {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     let mut digits = [0u8; 32];
-    let words = [random(), random()];
+    let (low, high) = (random(), random());
     for (at, digit) in digits.iter_mut().enumerate() {
-        let word = if at < 16 { words[0] } else { words[1] };
+        let word = if at < 16 { low } else { high };
         let nibble = (word >> (at % 16 * 4)) & 0xf;
         *digit = *HEX.get(nibble as usize).unwrap_or(&b'0');
     }

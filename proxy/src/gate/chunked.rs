@@ -2,7 +2,7 @@
 //!
 //! Called by [`crate::gate::wire`] with the bytes of a chunked body as they come; it lets through what is well formed.
 
-use crate::gate::wire::{CLASS, TOKEN, VALUE};
+use crate::gate::class::{TOKEN, VALUE, class_of};
 
 /// Digits of a chunk size: 60 bits.
 const SIZE_DIGITS_MAX: u8 = 15;
@@ -90,7 +90,7 @@ impl Chunked {
             (State::Size(1..), b'\r') | (State::Extension, b'\r') => State::SizeLf,
             (State::Size(1..), b';') => State::Extension,
             (State::Size(_), _) => return Err("a chunk's size isn't a hexadecimal number that CRLF or ; follows"),
-            (State::Extension, byte) if CLASS[usize::from(byte)] & VALUE != 0 => self.extra(State::Extension)?,
+            (State::Extension, byte) if class_of(byte) & VALUE != 0 => self.extra(State::Extension)?,
             (State::Extension, _) => return Err("a chunk extension has a control character or ends in a bare line feed"),
             (State::SizeLf, b'\n') if self.left == 0 => State::Trailer,
             (State::SizeLf, b'\n') => State::Data,
@@ -98,13 +98,13 @@ impl Chunked {
             (State::DataLf, b'\n') => State::Size(0),
             (State::DataCr | State::DataLf, _) => return Err("a chunk's data isn't followed by CRLF"),
             (State::Trailer, b'\r') => State::EndLf,
-            (State::Trailer | State::Name, byte) if CLASS[usize::from(byte)] & TOKEN != 0 => self.extra(State::Name)?,
+            (State::Trailer | State::Name, byte) if class_of(byte) & TOKEN != 0 => self.extra(State::Name)?,
             (State::Name, b':') => State::Value,
             (State::Trailer | State::Name, _) => {
                 return Err("a trailer's name is empty or has a character that isn't allowed in it");
             }
             (State::Value, b'\r') => State::ValueLf,
-            (State::Value, byte) if CLASS[usize::from(byte)] & VALUE != 0 => self.extra(State::Value)?,
+            (State::Value, byte) if class_of(byte) & VALUE != 0 => self.extra(State::Value)?,
             (State::Value, _) => return Err("a trailer's value has a control character or ends in a bare line feed"),
             (State::ValueLf, b'\n') => State::Trailer,
             (State::SizeLf | State::ValueLf | State::Data | State::EndLf, _) => {

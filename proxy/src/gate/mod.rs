@@ -4,6 +4,7 @@
 //! parsing, for every version. What comes out is what is matched and what is forwarded.
 
 pub mod chunked;
+mod class;
 pub mod head;
 pub mod path;
 pub mod wire;

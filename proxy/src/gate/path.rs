@@ -39,7 +39,6 @@ fn bad(message: &'static str) -> RequestFault {
 
 /// Decodes unreserved characters, writes other encodings in upper case.
 fn decode(bytes: &[u8]) -> Result<String, RequestFault> {
-    const HEX: &[u8; 16] = b"0123456789ABCDEF";
     let mut text = String::with_capacity(bytes.len());
     let mut rest = bytes.iter().copied();
     while let Some(byte) = rest.next() {
@@ -58,8 +57,8 @@ fn decode(bytes: &[u8]) -> Result<String, RequestFault> {
             b'-' | b'.' | b'_' | b'~' | b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' => text.push(char::from(value)),
             _ => {
                 text.push('%');
-                let digits = [HEX[usize::from(value >> 4)], HEX[usize::from(value & 15)]];
-                text.extend(digits.map(char::from));
+                let digits = [value >> 4, value & 15].map(|digit| char::from_digit(digit.into(), 16));
+                text.extend(digits.into_iter().flatten().map(|digit| digit.to_ascii_uppercase()));
             }
         }
     }

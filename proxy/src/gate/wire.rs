@@ -6,6 +6,7 @@
 
 use crate::fault::{Kind, RequestFault};
 use crate::gate::chunked::Chunked;
+use crate::gate::class::{TARGET, TOKEN, VALUE, class_of};
 use http::StatusCode;
 
 /// hyper answers a longer target by itself (414), outside the access log.
@@ -225,7 +226,7 @@ impl<'b> Cursor<'b> {
     /// The bytes of a class from here on; `None` when they run out before another byte stands.
     fn run(&mut self, class: u8) -> Option<&'b [u8]> {
         let rest = self.bytes.get(self.position..)?;
-        let length = rest.iter().position(|byte| CLASS[usize::from(*byte)] & class == 0)?;
+        let length = rest.iter().position(|byte| class_of(*byte) & class == 0)?;
         self.position += length;
         rest.get(..length)
     }
@@ -396,32 +397,4 @@ fn transfer_encoding(value: &[u8], framing: &mut Framing, http_11: bool) -> Resu
         return Err(bad("the only transfer coding understood here is chunked").status(StatusCode::NOT_IMPLEMENTED));
     }
     Err(bad("the last transfer coding isn't chunked, or it is named twice"))
-}
-
-/// A character of a token (RFC 9110 §5.6.2): methods and field names.
-pub(super) const TOKEN: u8 = 1;
-/// A character of a request target that `http::Uri` takes too; not `#`, and nothing of 8 bits.
-const TARGET: u8 = 2;
-/// A character of a field value (RFC 9110 §5.5), with obs-text.
-pub(super) const VALUE: u8 = 4;
-
-/// Classes of bytes.
-pub(super) const CLASS: [u8; 256] = classes();
-
-const fn classes() -> [u8; 256] {
-    let mut table = [0; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        let b = byte as u8;
-        let token = b.is_ascii_alphanumeric()
-            || matches!(
-                b,
-                b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~'
-            );
-        let target = b > 0x20 && b < 0x7f && !matches!(b, b'#' | b'<' | b'>' | b'`' | b'^' | b'\\' | b'"' | b'{' | b'}');
-        let value = b == b'\t' || (b >= 0x20 && b != 0x7f);
-        table[byte] = (if token { TOKEN } else { 0 }) | (if target { TARGET } else { 0 }) | (if value { VALUE } else { 0 });
-        byte += 1;
-    }
-    table
 }
