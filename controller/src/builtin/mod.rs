@@ -34,7 +34,7 @@ impl Builtin {
         if asked != "echo" {
             return Err(Box::new(Fault {
                 object: ObjectRef::new("Service", &namespace, &name),
-                field: format!("metadata.annotations[{ANNOTATION}]"),
+                field: format!("metadata.annotations[\"{ANNOTATION}\"]"),
                 severity: Severity::Error,
                 reason: Reason::InvalidAnnotation,
                 message: format!("there is no builtin backend {asked:?}"),

@@ -82,7 +82,7 @@ fn report(folder: &Folder, snapshot: &Snapshot) -> Report {
     });
     let verdicts = spoken.flat_map(|(object, report)| report.verdicts.iter().map(move |verdict| (object, verdict)));
     let verdicts = verdicts.map(|(object, verdict)| {
-        let field = format!("metadata.annotations[{}]", verdict.annotation);
+        let field = format!("metadata.annotations[\"{}\"]", verdict.annotation);
         let (file, line) = folder.locate(object, &field).unwrap_or_default();
         Spoken { file: shown(folder, &file), line, object: object.clone(), verdict: verdict.clone() }
     });

@@ -183,7 +183,7 @@ fn name_step(parent: &str, key: &str) -> String {
     match (plain, parent.is_empty()) {
         (true, true) => key.to_owned(),
         (true, false) => format!(".{key}"),
-        (false, _) => format!("[{key}]"),
+        (false, _) => format!("[\"{key}\"]"),
     }
 }
 
@@ -233,7 +233,7 @@ mod tests {
             "metadata": {"name": "web", "annotations": {"a.b/c": true}},
             "spec": {"rules": [{"host": "a"}]}});
         let Err(refused) = read(value) else { panic!("an annotation that is no text was taken") };
-        assert_eq!(refused.field, "metadata.annotations[a.b/c]");
+        assert_eq!(refused.field, "metadata.annotations[\"a.b/c\"]");
         assert_eq!(refused.object, Some(ObjectRef::new("Ingress", "default", "web")));
         let value = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"},
             "spec": {"ports": [{"port": 80}, {"port": "eighty"}]}});

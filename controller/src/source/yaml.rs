@@ -93,7 +93,7 @@ impl Lines {
 
     /// The line of a field, or of the nearest field above it that is there.
     ///
-    /// Paths are written as faults write them: `spec.rules[0].http`, `metadata.annotations[a.b/c]`.
+    /// Paths are written as faults write them: `spec.rules[0].http`, `metadata.annotations["a.b/c"]`.
     pub fn of(&self, field: &str) -> u32 {
         let (mut node, mut line) = (&self.root, self.root.line);
         for step in steps(field) {
@@ -114,7 +114,7 @@ impl Lines {
 /// One step of a field path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step<'a> {
-    /// `.name` or `[name]`.
+    /// `.name` or `["name"]`.
     Field(&'a str),
     /// `[0]`.
     Item(usize),
@@ -131,7 +131,11 @@ pub fn steps(field: &str) -> impl Iterator<Item = Step<'_>> {
         if let Some(bracketed) = rest.strip_prefix('[') {
             let (inner, after) = bracketed.split_once(']')?;
             rest = after;
-            return Some(inner.parse().map_or(Step::Field(inner), Step::Item));
+            let unquoted = inner.strip_prefix('"').and_then(|inner| inner.strip_suffix('"'));
+            return Some(match unquoted {
+                Some(name) => Step::Field(name),
+                None => inner.parse().map_or(Step::Field(inner), Step::Item),
+            });
         }
         let end = rest.find(['.', '[']).unwrap_or(rest.len());
         let (name, after) = rest.split_at(end);
@@ -218,7 +222,7 @@ mod tests {
     fn lines_of_fields_and_of_the_nearest_parent() {
         let text = "---\nmetadata:\n  annotations:\n    a.b/c: x\nspec:\n  rules:\n  - host: a\n  - host: b\n    http: {paths: [\n      {path: /}]}\n";
         let lines = Lines::new(11, text);
-        assert_eq!(lines.of("metadata.annotations[a.b/c]"), 14);
+        assert_eq!(lines.of("metadata.annotations[\"a.b/c\"]"), 14);
         assert_eq!(lines.of("spec.rules[1].host"), 18);
         assert_eq!(lines.of("spec.rules[1].http.paths[0].path"), 20);
         assert_eq!(lines.of("spec.rules[0].http.paths[4]"), 17);

@@ -120,3 +120,33 @@ fn a_second_copy_is_named_with_both_places() {
     let line = text.lines().find(|line| line.contains("Duplicate")).unwrap();
     assert!(line.contains("b.yaml:5: error: ") && line.contains("a.yaml:4"), "{line}");
 }
+
+#[test]
+fn of_two_claims_the_earlier_file_wins_whatever_their_names() {
+    let folder = TempDir::new().unwrap();
+    let claim = |name: &str| {
+        format!(
+            "apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {{name: {name}}}
+spec:
+  ingressClassName: rust-ingress
+  rules:
+  - host: a.test
+    http: {{paths: [{{path: /, pathType: Prefix, backend: {{service: {{name: echo, port: {{number: 80}}}}}}}}]}}
+"
+        )
+    };
+    let service = "---
+apiVersion: v1
+kind: Service
+metadata: {name: echo, annotations: {rust-ingress.dev/builtin-backend: echo}}
+spec: {ports: [{port: 80}]}
+";
+    fs::write(folder.path().join("1.yaml"), claim("z")).unwrap();
+    fs::write(folder.path().join("2.yaml"), claim("a") + service).unwrap();
+    let (code, text) = check(folder.path(), &[]);
+    assert_eq!(code, Some(1));
+    let line = text.lines().find(|line| line.contains(": Conflict: ")).unwrap();
+    assert!(line.contains("2.yaml:8: error: Ingress/default/a "), "{line}");
+}

@@ -8,3 +8,4 @@ mod drain;
 mod live;
 mod program;
 mod quickstart;
+mod routes;

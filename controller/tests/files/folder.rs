@@ -175,3 +175,32 @@ fn links_in_a_circle_end() {
     fs::write(directory.path().join("a.yaml"), service("a", 80)).unwrap();
     assert_eq!(look(&mut folder), ["!sub/up InvalidDocument", "+Service/default/a"]);
 }
+
+#[test]
+fn of_ingresses_without_an_age_the_first_file_is_the_oldest() {
+    let ingress = |name: &str| format!("apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {{name: {name}}}\n");
+    let (directory, mut folder) = folder();
+    let mut ages: Vec<(String, i64)> = Vec::new();
+    // From the middle outwards, and into the same gap until there is no room: order by path holds all the time.
+    let names: Vec<String> =
+        ["m", "z", "a"].into_iter().map(str::to_owned).chain((0..30).map(|n| format!("n{}", "a".repeat(31 - n)))).collect();
+    for name in &names {
+        fs::write(directory.path().join(format!("{name}.yaml")), ingress(name)).unwrap();
+        loop {
+            let scan = folder.scan();
+            for change in &scan.changes {
+                let Change::Put(Object::Ingress(ingress)) = change else { continue };
+                let name = ingress.metadata.name.clone().unwrap();
+                let age = ingress.metadata.creation_timestamp.as_ref().unwrap().0.as_second();
+                ages.retain(|(known, _)| *known != name);
+                ages.push((name, age));
+            }
+            if !scan.again {
+                break;
+            }
+        }
+        ages.sort();
+        assert!(ages.is_sorted_by(|(_, one), (_, other)| one < other), "{ages:?}");
+    }
+    assert_eq!(ages.len(), names.len());
+}

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Read as _;
+use std::ops::Bound;
 use std::path::{Path, PathBuf};
 
 use rust_ingress_model::{Digest, Fault, ObjectRef, Reason, Severity};
@@ -20,6 +21,12 @@ use crate::source::yaml::Lines;
 
 /// Largest manifest, in bytes: ten times what the API server takes for one object.
 const MOST_BYTES: u64 = 16 << 20;
+
+/// Between the ages of files that are there at the first look, in seconds: twenty files fit in at the worst place.
+const AGE_STEP: i64 = 1 << 20;
+
+/// The largest age: the year 9999 is the last that a timestamp can say.
+const OLDEST_AGE: i64 = 200_000_000_000;
 
 /// A folder of manifests.
 pub struct Folder {
@@ -37,6 +44,8 @@ struct File {
     stamp: Stamp,
     text: Digest,
     manifest: Manifest,
+    /// Stands for the time of creation: of two Ingresses that claim the same, the one in the first file by path wins.
+    age: i64,
     /// Gone or empty at the last look. Editors do that for a moment; the next look decides.
     doubted: bool,
 }
@@ -163,12 +172,37 @@ impl Folder {
                 return;
             }
         }
-        let mut manifest = manifest::read(path, text, self.builtin);
+        let age = self.age(path, scan);
+        let mut manifest = manifest::read(path, text, age, self.builtin);
         if let Some(known) = self.files.get_mut(path) {
             keep_last_good(&mut manifest, &mut known.manifest);
         }
-        let file = File { path: real.to_owned(), stamp, text: digest, manifest, doubted: false };
+        let file = File { path: real.to_owned(), stamp, text: digest, manifest, age, doubted: false };
         self.files.insert(path.to_owned(), file);
+    }
+
+    /// The age of a file: what it has, or one between those of its neighbours by path, so that theirs stay.
+    fn age(&mut self, path: &str, scan: &mut Scan) -> i64 {
+        if let Some(known) = self.files.get(path) {
+            return known.age;
+        }
+        if let Some(age) = self.age_between(path) {
+            return age;
+        }
+        // No room is left: all get new ages, and are read again at the next look.
+        for (file, age) in self.files.values_mut().zip((1..).map(|number| number * AGE_STEP)) {
+            (file.age, file.text, file.doubted) = (age, Digest::default(), true);
+        }
+        scan.again = true;
+        self.age_between(path).unwrap_or_default()
+    }
+
+    fn age_between(&self, path: &str) -> Option<i64> {
+        let (below, above) = ((Bound::Unbounded, Bound::Excluded(path)), (Bound::Excluded(path), Bound::Unbounded));
+        let before = self.files.range::<str, _>(below).next_back().map_or(0, |(_, file)| file.age);
+        let after = self.files.range::<str, _>(above).next().map(|(_, file)| file.age);
+        let age = after.map_or(before + AGE_STEP, |after| i64::midpoint(before, after));
+        (age > before && age <= OLDEST_AGE).then_some(age)
     }
 
     /// Finds who wins each object, and hands on what changed. Gives back the losers.
@@ -219,7 +253,7 @@ impl Folder {
         if let Some(object) = entry.object.take() {
             return Some(object);
         }
-        let again = manifest::read(path, &read_bounded(&file.path).ok()?, self.builtin);
+        let again = manifest::read(path, &read_bounded(&file.path).ok()?, file.age, self.builtin);
         again.entries.into_iter().find(|entry| entry.reference == *reference)?.object
     }
 

@@ -93,13 +93,14 @@ impl Listing {
             let name = entry.file_name().to_string_lossy().into_owned();
             if !name.starts_with('.') {
                 let relative = if prefix.is_empty() { name } else { format!("{prefix}/{name}") };
-                self.entry(&entry.path(), relative, above);
+                let linked = entry.file_type().is_ok_and(|kind| kind.is_symlink());
+                self.entry(&entry.path(), linked, relative, above);
             }
         }
         above.pop();
     }
 
-    fn entry(&mut self, path: &Path, relative: String, above: &mut Vec<PathBuf>) {
+    fn entry(&mut self, path: &Path, linked: bool, relative: String, above: &mut Vec<PathBuf>) {
         let is_manifest = [".yaml", ".yml", ".json"].iter().any(|ending| relative.ends_with(ending));
         match fs::metadata(path) {
             Ok(metadata) if metadata.is_dir() => match fs::canonicalize(path) {
@@ -110,7 +111,8 @@ impl Listing {
                 if self.files.len() >= MOST_FILES {
                     return self.problems.push((relative, format!("there are more than {MOST_FILES} manifests")));
                 }
-                if let Some(parent) = fs::canonicalize(path).ok().as_deref().and_then(Path::parent) {
+                let real = linked.then(|| fs::canonicalize(path).ok()).flatten();
+                if let Some(parent) = real.as_deref().and_then(Path::parent) {
                     self.directories.insert(parent.to_owned());
                 }
                 self.files.insert(relative, (path.to_owned(), Stamp::new(&metadata)));

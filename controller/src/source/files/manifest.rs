@@ -4,6 +4,8 @@
 
 use std::collections::BTreeSet;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
 use rust_ingress_model::{Digest, Fault, ObjectRef, Reason, Severity};
 use rust_ingress_translate::Object;
 use serde_json::Value;
@@ -12,6 +14,9 @@ use crate::builtin::Builtin;
 use crate::source::files::FILE;
 use crate::source::kinds::{self, Reading, Refused};
 use crate::source::yaml::{self, Lines};
+
+/// In seconds since 1970: younger than whatever says when it was created.
+const YEAR_3000: i64 = 32_503_680_000;
 
 /// Where an object stands in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,9 +76,10 @@ pub struct Manifest {
     pub refused: BTreeSet<ObjectRef>,
 }
 
-/// Reads the text of a file.
-pub fn read(path: &str, text: &str, builtin: Builtin) -> Manifest {
-    let mut reader = Reader { file: ObjectRef::new(FILE, "", path), builtin, manifest: Manifest::default() };
+/// Reads the text of a file. `age` stands for the time of creation, which Ingresses in files don't have: the smaller is the
+/// older, and all are younger than an object that says when it was created.
+pub fn read(path: &str, text: &str, age: i64, builtin: Builtin) -> Manifest {
+    let mut reader = Reader { file: ObjectRef::new(FILE, "", path), age, builtin, manifest: Manifest::default() };
     for (document, (line, text)) in texts(path, text).into_iter().enumerate() {
         reader.document(document, line, text);
     }
@@ -87,6 +93,7 @@ pub fn texts<'a>(path: &str, text: &'a str) -> Vec<(u32, &'a str)> {
 
 struct Reader {
     file: ObjectRef,
+    age: i64,
     builtin: Builtin,
     manifest: Manifest,
 }
@@ -154,7 +161,16 @@ impl Reader {
         self.say(line, object, refused.field, reason, refused.message, advice);
     }
 
-    fn entry(&mut self, reference: ObjectRef, digest: Digest, place: Place, object: Object, lines: &mut LazyLines<'_>) {
+    fn entry(&mut self, reference: ObjectRef, mut digest: Digest, place: Place, mut object: Object, lines: &mut LazyLines<'_>) {
+        let metadata = match &mut object {
+            Object::Ingress(ingress) => Some(&mut ingress.metadata),
+            Object::IngressClass(class) => Some(&mut class.metadata),
+            _ => None,
+        };
+        if let Some(metadata) = metadata.filter(|metadata| metadata.creation_timestamp.is_none()) {
+            metadata.creation_timestamp = Timestamp::from_second(YEAR_3000.saturating_add(self.age)).ok().map(Time);
+            digest = Digest::of(&(digest, self.age));
+        }
         if let Object::Service(service) = &object {
             match self.builtin.slice(service) {
                 Ok(None) => {}
