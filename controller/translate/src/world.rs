@@ -4,7 +4,7 @@
 
 pub(crate) mod index;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Service;
@@ -23,7 +23,7 @@ use index::{Index, Multimap};
 pub(crate) type Key = (Name, Name);
 
 /// The label by which a slice names its Service.
-const SERVICE_NAME: &str = "kubernetes.io/service-name";
+pub(crate) const SERVICE_NAME: &str = "kubernetes.io/service-name";
 
 /// Every object that matters to translation. No `Debug`: it holds keys.
 #[derive(Default)]
@@ -34,6 +34,8 @@ pub struct World {
     /// By Service, then by the slice's own name.
     pub(crate) slices: BTreeMap<Key, BTreeMap<Name, Arc<EndpointSlice>>>,
     slice_services: BTreeMap<Key, Key>,
+    /// Slices that name no Service.
+    pub(crate) stray_slices: BTreeSet<Key>,
     pub(crate) secrets: BTreeMap<Key, certificate::Parsed>,
     /// Which Secrets hold a certificate; the first of them counts as its source.
     pub(crate) certificates: Multimap<Fingerprint, Key>,
@@ -92,6 +94,7 @@ impl World {
         dirty.objects.extend(self.ingresses.values().map(|ingress| ingress.reference.clone()));
         dirty.objects.extend(self.classes.keys().map(|name| ObjectRef::new("IngressClass", "", name)));
         dirty.objects.extend(self.services.keys().map(|(namespace, name)| ObjectRef::new("Service", namespace, name)));
+        dirty.objects.extend(self.stray_slices.iter().map(|(namespace, name)| ObjectRef::new("EndpointSlice", namespace, name)));
         dirty.objects.extend(self.sources.keys().cloned());
         dirty
     }
@@ -190,6 +193,11 @@ impl World {
         let said = |slice: &EndpointSlice| (slice.address_type.clone(), slice.endpoints.clone(), slice.ports.clone());
         if old_service == service && old.map(|old| said(old)) == new.as_deref().map(said) {
             return;
+        }
+        let stray = new.is_some() && service.is_none();
+        let changed = if stray { self.stray_slices.insert(key.clone()) } else { self.stray_slices.remove(key) };
+        if changed {
+            self.dirty.objects.insert(ObjectRef::new("EndpointSlice", &key.0, &key.1));
         }
         if let Some(old) = self.slice_services.remove(key) {
             self.dirty.backends.extend(self.index.backends_of(&old).cloned());

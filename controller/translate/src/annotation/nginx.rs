@@ -64,18 +64,25 @@ fn unsupported(full: &str, known: &Known, faults: &mut Faults) -> Said {
 
 fn refuse(full: &str, known: &Known, wishes: &mut Wishes, faults: &mut Faults) -> Said {
     let name = known.name;
+    let elsewhere = if known.host_wide() { "; other Ingresses of its hosts, which it guarded there, are served" } else { "" };
     faults.error(
         field(full),
         Reason::UnsupportedGuard,
-        format!("{name} guards and isn't supported: the routes of this Ingress answer 503"),
+        format!("{name} guards and isn't supported: the routes of this Ingress answer 503{elsewhere}"),
         format!("remove it, or go without this guard by {OWN}accept-unsupported: \"{name}\""),
     );
     let reason = format!("annotation {full} guards this route and isn't supported");
     wishes.guards.push(Guard::Unavailable { flag: full.into(), reason });
-    (VerdictKind::Refused, format!("group {}: it guards, so the routes answer 503", known.group))
+    (VerdictKind::Refused, format!("group {}: it guards, so the routes answer 503{elsewhere}", known.group))
 }
 
 impl Known {
+    /// ingress-nginx puts these on the whole server of a host. Here an Ingress' guards are its own: no Ingress takes down another's
+    /// routes.
+    fn host_wide(&self) -> bool {
+        self.name == "server-snippet" || self.name.starts_with("auth-tls-")
+    }
+
     /// `ssl-redirect` and its like mean something with either value.
     fn is_redirect(&self) -> bool {
         matches!(self.treatment, Treatment::Set(Setting::SslRedirect | Setting::ForceSslRedirect))

@@ -73,7 +73,7 @@ impl Ingress {
         let annotations = object.metadata.annotations.as_ref().unwrap_or(&none);
         let (wishes, verdicts) = annotation::read(annotations, &mut faults);
         let spec = object.spec.clone().unwrap_or_default();
-        let class = class_wish(annotations.get(LEGACY), &spec, &mut faults);
+        let class = class_wish(annotations.get(LEGACY).filter(|class| !class.is_empty()), &spec, &mut faults);
         let rules = rules::parse(&reference.namespace, &spec, &wishes, &mut faults);
         let tls = tls::parse(&spec, &rules.hosts, &mut faults);
         Self {

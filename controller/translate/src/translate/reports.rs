@@ -1,10 +1,13 @@
 //! What is said of each object by itself: Ingresses, IngressClasses, Services, and what sources say of their files.
 
-use rust_ingress_model::{ObjectRef, Report, ReportKey};
+use rust_ingress_model::{Fault, ObjectRef, Reason, Report, ReportKey};
 
 use super::Work;
 use crate::annotation;
+use crate::faults::Faults;
 use crate::ingress::class::Owner;
+use crate::settings::Origin;
+use crate::world::SERVICE_NAME;
 
 impl Work<'_> {
     /// Computes the report of one object again.
@@ -32,8 +35,23 @@ impl Work<'_> {
                 let annotations = self.world.services.get(&key).and_then(|service| service.metadata.annotations.as_ref());
                 faults(annotations.map_or_else(Vec::new, |all| annotation::service_faults(object, all, self.settings.origin)))
             }
+            ("EndpointSlice", None) if self.settings.origin == Origin::Files && self.world.stray_slices.contains(&key) => {
+                faults(stray_slice(object))
+            }
             _ => Report::default(),
         };
         self.report(ReportKey::Object(object.clone()), report);
     }
+}
+
+/// In a cluster controllers keep slices of their own; in a folder the label was forgotten.
+fn stray_slice(object: &ObjectRef) -> Vec<Fault> {
+    let mut faults = Faults::of(object.clone());
+    faults.error(
+        "metadata.labels",
+        Reason::Required,
+        format!("the label {SERVICE_NAME} is missing: the slice belongs to no Service"),
+        format!("write the Service's name as label {SERVICE_NAME}"),
+    );
+    faults.into_list()
 }
