@@ -5,6 +5,7 @@
 use std::cell::Cell;
 use std::convert::Infallible;
 use std::rc::Rc;
+use std::time::Duration;
 
 use http::request::Parts;
 use http::{Request, Response, StatusCode};
@@ -79,6 +80,7 @@ async fn stages(
     let found = route::find(&listener.routes, View { parts: &parts, host: &life.host, port: scene.port })?;
     let rule = found.rule;
     life.exchange.route = Some((rule.source.clone(), rule.field.clone()));
+    life.idle = rule.timeouts.idle_ms.map_or(life.idle, |ms| Duration::from_millis(ms.into()));
     filters::guards(&rule.guards, &mut life.exchange)?;
     scene.prefix = route::prefix(&found);
     if let Flow::Answer(mut answer) = filters::request(&rule.filters, &mut parts, &scene)? {
@@ -129,6 +131,8 @@ pub struct Life {
     pub client: Rc<Client>,
     /// What becomes known of it.
     pub exchange: Exchange,
+    /// How long it may be silent once upgraded; `ZERO`: for ever.
+    pub idle: Duration,
     /// Which request of the connection it is, from 1.
     ordinal: u64,
     /// Whether the wire refused it.
@@ -152,9 +156,11 @@ impl Life {
         let ordinal = client.begin();
         let counted = client.core.enter_request();
         let host = NO_HOST.with(Clone::clone);
+        let idle = client.core.shared.options.timeouts.idle;
         Self {
             client,
             exchange,
+            idle,
             ordinal,
             refused: false,
             counted,

@@ -71,6 +71,7 @@ fn advice(error: &io::Error) -> &'static str {
         io::ErrorKind::AddrInUse => "another program has the port (see ss -ltnp); stop it or choose another port",
         io::ErrorKind::PermissionDenied => "ports below 1024 need CAP_NET_BIND_SERVICE; add it or choose another port",
         io::ErrorKind::AddrNotAvailable => "the address isn't on this machine; check the listener's address",
+        io::ErrorKind::Unsupported => "check the listener's protocol and that its TLS set is there",
         _ => "check the listener's address and port",
     }
 }

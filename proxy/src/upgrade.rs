@@ -72,7 +72,7 @@ pub fn keep(response: &mut Response<Body>, client: Option<OnUpgrade>) -> Result<
 /// Answers 101 and relays in a task of its own; the exchange ends with it.
 pub fn relay(mut response: Response<Body>, mut life: Life) -> Response<Body> {
     life.client.link.decide(true);
-    let idle = life.client.core.shared.options.timeouts.idle;
+    let idle = life.idle;
     if let Some(Sides { client, endpoint }) = response.extensions_mut().remove::<Sides>() {
         tokio::task::spawn_local(async move {
             let (client, endpoint) = match tokio::try_join!(client, endpoint) {

@@ -73,12 +73,13 @@ impl Client {
     /// When something must be done if nothing happens, and what.
     fn due(&self) -> Option<(Instant, Due)> {
         let timeouts = &self.core.shared.options.timeouts;
-        if let Some(since) = self.link.partial_head_since() {
-            return Some((since + timeouts.header_read, Due::Head));
-        }
         if self.active.get() > 0 {
             let stuck = self.link.write_stuck_since().filter(|_| !timeouts.idle.is_zero());
             return stuck.map(|since| (since + timeouts.idle, Due::Drop));
+        }
+        // While a request is served nobody reads the rest of the next head: its time begins afterwards.
+        if let Some(since) = self.link.partial_head_since() {
+            return Some((since.max(self.idle_since.get()) + timeouts.header_read, Due::Head));
         }
         match self.served.get() {
             0 => Some((self.idle_since.get() + timeouts.header_read, Due::Drop)),

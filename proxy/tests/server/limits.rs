@@ -1,5 +1,9 @@
 //! Limits and timeouts: slow heads, idle connections, too many connections, requests or bytes.
 
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpListener};
+use std::sync::mpsc::channel;
+use std::thread;
 use std::time::Duration;
 
 use rust_ingress_model::{HostPattern, PathMatch, Rule};
@@ -108,4 +112,46 @@ fn a_100_continue_is_given_when_the_body_is_wanted() {
     client.send("abc");
     let answer = client.response();
     assert!(status(&answer) == 200 && answer.ends_with("abc"), "{answer}");
+}
+
+#[test]
+fn a_client_that_takes_nothing_is_dropped() {
+    let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = socket.local_addr().unwrap();
+    let (gone, ended) = channel();
+    thread::spawn(move || {
+        let (mut stream, _) = socket.accept().unwrap();
+        let _ = stream.read(&mut [0; 1024]);
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n");
+        while stream.write_all(&[b'x'; 65536]).is_ok() {}
+        gone.send(()).unwrap();
+    });
+    let short = DefaultTimeouts { idle: Duration::from_millis(300), ..DefaultTimeouts::default() };
+    let served = Served::new(timeouts(short), &Draft::to(address));
+    let mut client = served.client();
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    ended.recv_timeout(crate::support::PATIENCE).expect("the endpoint's connection is closed");
+}
+
+#[test]
+fn a_pipelined_head_has_its_time_after_the_answer_before_it() {
+    let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = socket.local_addr().unwrap();
+    thread::spawn(move || {
+        let (mut stream, _) = socket.accept().unwrap();
+        loop {
+            if !matches!(stream.read(&mut [0; 1024]), Ok(1..)) {
+                return;
+            }
+            thread::sleep(Duration::from_millis(1500));
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").unwrap();
+        }
+    });
+    let short = DefaultTimeouts { header_read: Duration::from_secs(1), ..DefaultTimeouts::default() };
+    let served = Served::new(timeouts(short), &Draft::to(address));
+    let mut client = served.client();
+    client.send("GET /1 HTTP/1.1\r\nHost: a\r\n\r\nGET /2 HTTP/1.1\r\nHo");
+    assert_eq!(status(&client.response()), 200);
+    client.send("st: a\r\n\r\n");
+    assert_eq!(status(&client.response()), 200);
 }
