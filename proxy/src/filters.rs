@@ -26,6 +26,7 @@ pub struct Scene<'a> {
 }
 
 /// Whether the request goes on.
+#[expect(clippy::large_enum_variant, reason = "returned once and taken apart at once; a box would cost an allocation")]
 pub enum Flow {
     /// To the next stage.
     Continue,

@@ -115,14 +115,14 @@ mod tests {
 
     use super::*;
 
-    fn asked(method: Method, version: Version, content_type: &'static str) -> Asked {
+    fn asked(method: &Method, version: Version, content_type: &'static str) -> Asked {
         let headers = [(header::CONTENT_TYPE, HeaderValue::from_static(content_type))].into_iter().collect();
-        Asked::of(&method, version, &headers)
+        Asked::of(method, version, &headers)
     }
 
     #[test]
     fn a_fault_names_its_status_and_what_the_client_may_know() {
-        let plain = asked(Method::GET, Version::HTTP_11, "text/plain");
+        let plain = asked(&Method::GET, Version::HTTP_11, "text/plain");
         let missing = fault(&RequestFault::new(Kind::NoEndpoints, "Service default/web has no ready endpoint"), plain);
         assert_eq!(missing.status(), 503);
         let text = "503 Service Unavailable: Service default/web has no ready endpoint\n";
@@ -134,7 +134,7 @@ mod tests {
 
     #[test]
     fn head_has_the_length_and_no_body() {
-        let answer = fault(&RequestFault::new(Kind::RouteNotFound, "no route"), asked(Method::HEAD, Version::HTTP_11, "a/b"));
+        let answer = fault(&RequestFault::new(Kind::RouteNotFound, "no route"), asked(&Method::HEAD, Version::HTTP_11, "a/b"));
         assert!(http_body::Body::is_end_stream(answer.body()));
         assert!(answer.headers().contains_key(header::CONTENT_LENGTH));
     }
@@ -143,7 +143,7 @@ mod tests {
     fn grpc_gets_a_status_in_the_head() {
         let answer = fault(
             &RequestFault::new(Kind::NoEndpoints, "100% gone\n"),
-            asked(Method::POST, Version::HTTP_2, "application/grpc+proto"),
+            asked(&Method::POST, Version::HTTP_2, "application/grpc+proto"),
         );
         assert_eq!(answer.status(), 200);
         assert_eq!(answer.headers()["grpc-status"], "14");
