@@ -73,7 +73,7 @@ fn refuse(full: &str, known: &Known, wishes: &mut Wishes, faults: &mut Faults) -
     );
     let reason = format!("annotation {full} guards this route and isn't supported");
     wishes.guards.push(Guard::Unavailable { flag: full.into(), reason });
-    (VerdictKind::Refused, format!("group {}: it guards, so the routes answer 503{elsewhere}", known.group))
+    (VerdictKind::Refused, format!("group {} of ingress-nginx{elsewhere}", known.group))
 }
 
 impl Known {
