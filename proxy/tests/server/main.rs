@@ -10,6 +10,7 @@ mod h2;
 mod limits;
 mod listeners;
 mod proxy_protocol;
+mod records;
 mod sizes;
 mod support;
 mod tls;
