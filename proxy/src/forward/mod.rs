@@ -74,7 +74,7 @@ impl Forwarder {
         if !drawn.filters.is_empty()
             && let Flow::Answer(answer) = filters::request(&drawn.filters, &mut parts, &scene(rule, exchange))?
         {
-            return Ok(answer);
+            return Ok(crate::respond::ours(answer));
         }
         let times = Times::of(rule, &inner.options.timeouts, exchange.start);
         let job = Job::new(rule, &inner.options.limits, &times, parts, body)?;
