@@ -8,5 +8,6 @@ mod faults;
 mod h2;
 mod plain;
 mod pool;
+mod proxy;
 mod rig;
 mod tls;

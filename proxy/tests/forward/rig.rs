@@ -380,7 +380,11 @@ where
     }
 
     pub async fn h2(front: &Front) -> Self {
-        let stream = TcpStream::connect(front.address).await.unwrap();
+        Self::h2_to(front.address).await
+    }
+
+    pub async fn h2_to(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).await.unwrap();
         let (sender, connection) =
             hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
         tokio::spawn(connection);
