@@ -230,7 +230,7 @@ impl World {
         let ingresses: Vec<Key> = self.index.secrets.get(&key).cloned().collect();
         for ingress in ingresses.iter().filter_map(|key| self.ingresses.get(key)) {
             self.dirty.objects.insert(ingress.reference.clone());
-            self.dirty.hosts.extend(ingress.tls.iter().flat_map(|entry| entry.hosts.iter().map(|(host, _)| host.clone())));
+            self.dirty.hosts.extend(ingress.tls.hosts().cloned());
         }
         if let Some(new) = new {
             self.secrets.insert(key, new);

@@ -17,7 +17,7 @@ use rust_ingress_model::{BackendKey, BackendRef, HostPattern, Name, ObjectRef, P
 use crate::annotation::{self, Wishes};
 use crate::faults::Faults;
 use class::{ClassWish, LEGACY};
-use tls::TlsEntry;
+use tls::Tls;
 
 /// Oldest first; objects without a time (in files) come after those with one, by namespace and name.
 pub(crate) type Age = (bool, Option<Time>, Name, Name);
@@ -58,7 +58,7 @@ pub(crate) struct Ingress {
     /// Its default backend.
     pub(crate) default: Option<DefaultBackend>,
     /// Its `tls` entries.
-    pub(crate) tls: Vec<TlsEntry>,
+    pub(crate) tls: Tls,
     /// Where it refers to Services: the field of each reference.
     pub(crate) backends: BTreeMap<BackendKey, Vec<Name>>,
     /// What is wrong with it by itself, and verdicts on its annotations.
@@ -100,22 +100,12 @@ impl Ingress {
     pub(crate) fn hosts(&self) -> BTreeSet<HostPattern> {
         let rules = self.paths.keys().cloned();
         let default = self.default.iter().flat_map(|default| default.hosts.iter().cloned());
-        let tls = self.tls.iter().flat_map(|entry| entry.hosts.iter().map(|(host, _)| host.clone()));
-        rules.chain(default).chain(tls).collect()
+        rules.chain(default).chain(self.tls.hosts().cloned()).collect()
     }
 
     /// The names of the Secrets that it refers to, in its own namespace.
     pub(crate) fn secrets(&self) -> BTreeSet<&Name> {
-        self.tls.iter().filter_map(|entry| entry.secret.as_ref()).collect()
-    }
-
-    /// Whether a host is under `tls`.
-    pub(crate) fn under_tls(&self, host: &HostPattern) -> bool {
-        self.tls.iter().flat_map(|entry| &entry.hosts).any(|(pattern, _)| match host {
-            _ if pattern == host => true,
-            HostPattern::Exact(name) => *pattern != HostPattern::Any && pattern.matches(name),
-            _ => false,
-        })
+        self.tls.entries.iter().filter_map(|entry| entry.secret.as_ref()).collect()
     }
 }
 

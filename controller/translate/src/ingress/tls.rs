@@ -1,14 +1,57 @@
 //! `spec.tls` of an Ingress: which hosts ask for which Secret.
 //!
-//! An entry without hosts stands for all hosts of the Ingress' rules that no other entry names.
+//! An entry without hosts stands for all hosts of the Ingress' rules that no other entry names; of several such the first.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::networking::v1::IngressSpec;
 use rust_ingress_model::{HostPattern, Name, Reason};
 
 use super::validate;
 use crate::faults::Faults;
+
+/// `spec.tls`, by entry and by host.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Tls {
+    /// As written.
+    pub(crate) entries: Vec<TlsEntry>,
+    /// Where each host stands: entry, and place in its hosts. An object may hold ten thousand hosts.
+    places: BTreeMap<HostPattern, Vec<(usize, usize)>>,
+}
+
+impl Tls {
+    fn new(entries: Vec<TlsEntry>) -> Self {
+        let mut places: BTreeMap<HostPattern, Vec<(usize, usize)>> = BTreeMap::new();
+        for (index, entry) in entries.iter().enumerate() {
+            for (place, (host, _)) in entry.hosts.iter().enumerate() {
+                places.entry(host.clone()).or_default().push((index, place));
+            }
+        }
+        Self { entries, places }
+    }
+
+    /// All hosts.
+    pub(crate) fn hosts(&self) -> impl Iterator<Item = &HostPattern> {
+        self.places.keys()
+    }
+
+    /// The entries that name a host, each with the field that does.
+    pub(crate) fn of_host(&self, host: &HostPattern) -> impl Iterator<Item = (&TlsEntry, &str)> {
+        self.places.get(host).into_iter().flatten().filter_map(|(entry, place)| {
+            let entry = self.entries.get(*entry)?;
+            Some((entry, entry.hosts.get(*place)?.1.as_str()))
+        })
+    }
+
+    /// Whether a host stands here, by itself or under a wildcard.
+    pub(crate) fn covers(&self, host: &HostPattern) -> bool {
+        let wildcard = || match host {
+            HostPattern::Exact(name) => name.split_once('.').map(|(_, suffix)| HostPattern::OneLabel(suffix.into())),
+            _ => None,
+        };
+        self.places.contains_key(host) || wildcard().is_some_and(|wildcard| self.places.contains_key(&wildcard))
+    }
+}
 
 /// One entry of `spec.tls`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,7 +65,7 @@ pub(crate) struct TlsEntry {
 }
 
 /// Reads `spec.tls`; `rule_hosts` are the hosts of the Ingress' rules.
-pub(super) fn parse(spec: &IngressSpec, rule_hosts: &BTreeSet<HostPattern>, faults: &mut Faults) -> Vec<TlsEntry> {
+pub(super) fn parse(spec: &IngressSpec, rule_hosts: &BTreeSet<HostPattern>, faults: &mut Faults) -> Tls {
     let mut named = BTreeSet::new();
     let mut entries = Vec::new();
     for (index, tls) in spec.tls.iter().flatten().enumerate() {
@@ -50,8 +93,13 @@ pub(super) fn parse(spec: &IngressSpec, rule_hosts: &BTreeSet<HostPattern>, faul
         let everything = tls.hosts.as_ref().is_none_or(Vec::is_empty);
         entries.push((everything, TlsEntry { field, hosts, secret: usable.map(Name::from) }));
     }
-    for (_, entry) in entries.iter_mut().filter(|(everything, _)| *everything) {
+    let mut rest = entries.iter_mut().filter(|(everything, _)| *everything).map(|(_, entry)| entry);
+    if let Some(entry) = rest.next() {
         entry.hosts = rule_hosts.difference(&named).map(|host| (host.clone(), format!("{}.hosts", entry.field))).collect();
     }
-    entries.into_iter().map(|(_, entry)| entry).collect()
+    for entry in rest {
+        let message = "an earlier entry without hosts stands for all hosts already: this one does nothing";
+        faults.error(format!("{}.hosts", entry.field), Reason::Conflict, message, "name the hosts of each entry");
+    }
+    Tls::new(entries.into_iter().map(|(_, entry)| entry).collect())
 }

@@ -145,7 +145,7 @@ fn rule(host: &HostPattern, ingress: &Ingress, field: Name, path: PathMatch, bac
 /// The redirect to HTTPS: where it is asked for, or where the host is under `tls` and HTTPS is served at all.
 fn redirect(host: &HostPattern, ingress: &Ingress, settings: &Settings) -> Option<Filter> {
     let port = settings.https.first().map(std::net::SocketAddr::port);
-    let wanted = ingress.wishes.redirect_https.unwrap_or_else(|| port.is_some() && ingress.under_tls(host));
+    let wanted = ingress.wishes.redirect_https.unwrap_or_else(|| port.is_some() && ingress.tls.covers(host));
     wanted.then(|| {
         Filter::Native(NativeFilter::Redirect(Redirect {
             scheme: Some("https".into()),

@@ -21,8 +21,7 @@ impl Work<'_> {
         let mut claim = None;
         let mut conflicts = Vec::new();
         for ingress in ours {
-            for entry in &ingress.tls {
-                let Some((_, field)) = entry.hosts.iter().find(|(named, _)| named == host) else { continue };
+            for (entry, field) in ingress.tls.of_host(host) {
                 let Some(secret) = &entry.secret else { continue };
                 let secret_name = format!("{}/{secret}", ingress.reference.namespace);
                 match &first {
@@ -36,7 +35,7 @@ impl Work<'_> {
                         let mut faults = Faults::of(ingress.reference.clone());
                         let message = format!("{} has Secret {other} for host {host} already: that one counts", older.reference);
                         faults.error(
-                            field.clone(),
+                            field,
                             Reason::Conflict,
                             message,
                             "name the host in one Ingress' tls, or the same Secret in both",
@@ -91,7 +90,7 @@ impl Work<'_> {
     /// What is wrong with the Secrets that an Ingress of ours names.
     pub(super) fn secret_faults(&self, ingress: &Ingress) -> Vec<Fault> {
         let mut faults = Faults::of(ingress.reference.clone());
-        for entry in &ingress.tls {
+        for entry in &ingress.tls.entries {
             let Some(name) = &entry.secret else { continue };
             let secret = format!("Secret {}/{name}", ingress.reference.namespace);
             let field = format!("{}.secretName", entry.field);
