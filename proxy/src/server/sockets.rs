@@ -1,7 +1,7 @@
 //! Listening sockets: one per worker on the same port, among which the kernel spreads connections (SO_REUSEPORT).
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
@@ -13,6 +13,17 @@ const BACKLOG: i32 = 4096;
 /// # Errors
 /// What the system says; a port that any other program listens on is in use, even when that program also shares ports.
 pub fn open(address: SocketAddr, workers: usize) -> io::Result<(SocketAddr, Vec<TcpListener>)> {
+    use io::ErrorKind::{AddrInUse, PermissionDenied};
+    match open_at(address, workers) {
+        // A machine without IPv6 still has all its addresses.
+        Err(error) if address.ip() == Ipv6Addr::UNSPECIFIED && !matches!(error.kind(), AddrInUse | PermissionDenied) => {
+            open_at(SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port())), workers).map_err(|_| error)
+        }
+        opened => opened,
+    }
+}
+
+fn open_at(address: SocketAddr, workers: usize) -> io::Result<(SocketAddr, Vec<TcpListener>)> {
     // The first socket is bound without SO_REUSEPORT: else a second copy of this program would share the port unnoticed.
     let first = socket(address)?;
     first.bind(&SockAddr::from(address))?;
