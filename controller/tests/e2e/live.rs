@@ -196,3 +196,30 @@ async fn a_config_map_is_swapped_while_requests_run() {
     until(program.http, "/two", 404).await;
     load.finish().await;
 }
+
+#[tokio::test]
+async fn an_empty_folder_is_served_until_something_is_in_it() {
+    let folder = TempDir::new().unwrap();
+    let program = Program::start(folder.path(), &[]);
+    assert_eq!(status(program.health, "/readyz").await, 200);
+    assert_eq!(status(program.http, "/").await, 404);
+    fs::create_dir(folder.path().join("sub")).unwrap();
+    fs::write(folder.path().join("sub/a.yaml"), manifest("a", "/")).unwrap();
+    until(program.http, "/", 200).await;
+}
+
+#[tokio::test]
+async fn a_folder_that_vanishes_goes_on_being_served() {
+    let parent = TempDir::new().unwrap();
+    let root = parent.path().join("manifests");
+    fs::create_dir(&root).unwrap();
+    fs::write(root.join("a.yaml"), manifest("a", "/a")).unwrap();
+    let program = Program::start(&root, &[]);
+    fs::remove_dir_all(&root).unwrap();
+    program.wait_for_log("can't be read");
+    assert_eq!(status(program.http, "/a").await, 200);
+    fs::create_dir(&root).unwrap();
+    fs::write(root.join("b.yaml"), manifest("b", "/b")).unwrap();
+    until(program.http, "/b", 200).await;
+    until(program.http, "/a", 404).await;
+}

@@ -37,6 +37,10 @@ pub struct Folder {
     live: BTreeMap<ObjectRef, (String, Digest)>,
     /// The faults that the World has of us, by file.
     said: BTreeMap<String, Vec<SaidHere>>,
+    /// Objects that another file has already, as of the last merge.
+    duplicates: Vec<Duplicate>,
+    /// Whether a file came, went or has other content since the last merge: most looks find that nothing did.
+    touched: bool,
 }
 
 struct File {
@@ -75,7 +79,15 @@ pub struct Said {
 impl Folder {
     /// A folder that hasn't been looked at.
     pub fn new(root: &Path, builtin: Builtin) -> Self {
-        Self { root: root.to_owned(), builtin, files: BTreeMap::new(), live: BTreeMap::new(), said: BTreeMap::new() }
+        Self {
+            root: root.to_owned(),
+            builtin,
+            files: BTreeMap::new(),
+            live: BTreeMap::new(),
+            said: BTreeMap::new(),
+            duplicates: Vec::new(),
+            touched: false,
+        }
     }
 
     /// The folder.
@@ -128,8 +140,10 @@ impl Folder {
                 troubles.insert(String::new(), error.to_string());
             }
         }
-        let duplicates = self.merge(&mut scan);
-        self.tell(&troubles, duplicates, &mut scan);
+        if std::mem::take(&mut self.touched) {
+            self.duplicates = self.merge(&mut scan);
+        }
+        self.tell(&troubles, &mut scan);
         scan
     }
 
@@ -139,6 +153,7 @@ impl Folder {
             if !listing.files.contains_key(path) {
                 file.doubted = true;
                 scan.again |= stays;
+                self.touched |= !stays;
             }
             stays
         });
@@ -179,6 +194,7 @@ impl Folder {
         }
         let file = File { path: real.to_owned(), stamp, text: digest, manifest, age, doubted: false };
         self.files.insert(path.to_owned(), file);
+        self.touched = true;
     }
 
     /// The age of a file: what it has, or one between those of its neighbours by path, so that theirs stay.
@@ -258,31 +274,29 @@ impl Folder {
     }
 
     /// Makes the faults of all files, and hands on those of files where they changed.
-    fn tell(&mut self, troubles: &BTreeMap<String, String>, duplicates: Vec<Duplicate>, scan: &mut Scan) {
+    fn tell(&mut self, troubles: &BTreeMap<String, String>, scan: &mut Scan) {
         let mut now: BTreeMap<String, Vec<SaidHere>> = BTreeMap::new();
         let mut named = BTreeSet::new();
         for (path, file) in &self.files {
-            let said = now.entry(path.clone()).or_default();
-            said.extend(file.manifest.said.iter().cloned());
-            for (kind, line) in &file.manifest.unused {
-                if named.insert(kind.clone()) {
-                    said.push(unused_kind(path, kind, *line));
-                }
+            let unused = file.manifest.unused.iter().filter(|(kind, _)| named.insert(kind.clone()));
+            let unused = unused.map(|(kind, line)| unused_kind(path, kind, *line));
+            let said: Vec<SaidHere> = file.manifest.said.iter().cloned().chain(unused).collect();
+            if !said.is_empty() {
+                now.insert(path.clone(), said);
             }
         }
         for (path, problem) in troubles {
             now.entry(path.clone()).or_default().push(trouble(path, problem, &self.root));
         }
-        for duplicate in duplicates {
+        for duplicate in &self.duplicates {
             let doubted = |path: &str| self.files.get(path).is_some_and(|file| file.doubted);
             if !doubted(&duplicate.path) && !doubted(&duplicate.first) {
-                now.entry(duplicate.path.clone()).or_default().push(self.duplicate(&duplicate));
+                now.entry(duplicate.path.clone()).or_default().push(self.duplicate(duplicate));
             }
         }
         for said in now.values_mut() {
             said.sort_by_key(|said| said.line);
         }
-        now.retain(|_, said| !said.is_empty());
         let paths: BTreeSet<&String> = now.keys().chain(self.said.keys()).collect();
         for path in paths {
             let said = now.get(path);
