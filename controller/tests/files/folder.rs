@@ -204,3 +204,13 @@ fn of_ingresses_without_an_age_the_first_file_is_the_oldest() {
     }
     assert_eq!(ages.len(), names.len());
 }
+
+#[test]
+fn files_as_other_systems_write_them() {
+    let (directory, mut folder) = folder();
+    let text = format!("\u{feff}{}{}", service("a", 80), service("b", 80)).replace('\n', "\r\n");
+    fs::write(directory.path().join("a.yaml"), text).unwrap();
+    let json = "\u{feff}{\"apiVersion\": \"v1\", \"kind\": \"Service\", \"metadata\": {\"name\": \"c\"}}";
+    fs::write(directory.path().join("c.json"), json).unwrap();
+    assert_eq!(look(&mut folder), ["+Service/default/a", "+Service/default/b", "+Service/default/c"]);
+}

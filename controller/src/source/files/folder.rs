@@ -380,7 +380,8 @@ fn read_bounded(path: &Path) -> Result<String, String> {
     let mut text = String::new();
     file.take(MOST_BYTES + 1).read_to_string(&mut text).map_err(|error| error.to_string())?;
     match u64::try_from(text.len()) {
-        Ok(len) if len <= MOST_BYTES => Ok(text),
+        // A byte order mark is no part of the first document's marker.
+        Ok(len) if len <= MOST_BYTES => Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text)),
         _ => Err(format!("it is larger than {} MiB", MOST_BYTES >> 20)),
     }
 }
