@@ -127,7 +127,7 @@ impl Inner {
         let missing =
             || RequestFault::new(Kind::Internal, format!("the backend {key} isn't in the table; report this as a defect"));
         let upstream = upstreams.get(key).ok_or_else(missing)?;
-        self.local.seen(upstreams);
+        self.local.seen(upstreams, &self.observer);
         Ok(self.local.upstream(upstream, &self.observer))
     }
 }

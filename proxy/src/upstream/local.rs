@@ -66,13 +66,29 @@ impl Local {
         x.wrapping_mul(0x2545_F491_4F6C_DD1D)
     }
 
-    /// Notes which table is in use; backends that it no longer has are forgotten.
-    pub(crate) fn seen(&self, table: &Upstreams) {
+    /// Notes which table is in use. Backends that it no longer has are forgotten, and idle connections to endpoints that
+    /// nobody names any more are closed. Backends that changed are looked at at once, so that their endpoints stay named.
+    pub(crate) fn seen(&self, table: &Upstreams, observer: &Observer) {
         if table.generation <= self.generation.get() {
             return;
         }
         self.generation.set(table.generation);
-        self.upstreams.borrow_mut().retain(|id, local| table.get(&local.upstream.key).is_some_and(|now| now.id == *id));
+        let mut old = Vec::new();
+        self.upstreams.borrow_mut().retain(|id, local| {
+            let same = table.get(&local.upstream.key).is_some_and(|now| now.id == *id);
+            if !same {
+                old.push(local.clone());
+            }
+            same
+        });
+        if old.is_empty() {
+            return;
+        }
+        for now in old.iter().filter_map(|local| table.get(&local.upstream.key)) {
+            self.upstream(now, observer);
+        }
+        drop(old);
+        self.endpoints.borrow_mut().retain(|_, endpoint| Rc::strong_count(endpoint) > 1);
     }
 
     /// This core's view of a backend.

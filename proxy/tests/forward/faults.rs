@@ -193,6 +193,14 @@ fn a_backend_that_fails_as_stated_answers_so() {
         let got = get(&Front::start(Plan::to(&[]))).await;
         assert_eq!((got.status, got.header("x-fault")), (503, "no_endpoints"));
 
+        let own = Plan::backend({
+            let mut backend = backend(AppProtocol::Http, &[]);
+            backend.discovery = Discovery::Dns { name: "localhost".into(), port: 80 };
+            backend
+        });
+        let got = get(&Front::start(own)).await;
+        assert_eq!((got.status, got.header("x-fault")), (503, "resolve_failed"), "an ExternalName that leads to this host");
+
         for status in [404, 500, 503] {
             let fail = BackendRef::Fail { status, reason: "as stated".into() };
             let plan = Plan::to(&[]).rule(|rule| {

@@ -1,5 +1,6 @@
 //! Connections: kept, reused, closed, and the race with an endpoint that closes them.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -7,6 +8,7 @@ use std::time::Duration;
 use http::Response;
 use http_body_util::BodyExt;
 use rust_ingress_model::AppProtocol;
+use rust_ingress_model::backend::Balance;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::rig::*;
@@ -73,7 +75,7 @@ fn an_idle_connection_closed_by_the_endpoint_costs_no_request() {
 }
 
 /// Answers one request and closes on the next one, as an endpoint does whose idle timeout has just run out.
-async fn closes_on_second(served: Arc<AtomicUsize>) -> std::net::SocketAddr {
+async fn closes_on_second(served: Arc<AtomicUsize>) -> SocketAddr {
     raw(move |mut stream, number| {
         let served = served.clone();
         async move {
@@ -134,29 +136,59 @@ fn idle_connections_are_closed_after_their_time() {
     });
 }
 
+/// Answers every request, and tells when the connection was closed.
+async fn telling(closed: tokio::sync::mpsc::UnboundedSender<()>) -> SocketAddr {
+    raw(move |mut stream, _| {
+        let closed = closed.clone();
+        async move {
+            while !read_head(&mut stream).await.is_empty() {
+                stream.write_all(OK.as_bytes()).await.unwrap();
+            }
+            closed.send(()).unwrap();
+        }
+    })
+    .await
+}
+
 #[test]
-fn connections_survive_a_swap_and_those_to_endpoints_that_left_are_closed() {
+fn connections_to_endpoints_that_left_the_table_are_closed_once_idle() {
+    run(async {
+        let (closed, mut leaves) = tokio::sync::mpsc::unbounded_channel();
+        let (never, mut stays) = tokio::sync::mpsc::unbounded_channel();
+        let endpoints = [telling(closed).await, telling(never).await];
+        let both = || {
+            let mut backend = backend(AppProtocol::Http, &endpoints);
+            backend.balance = Balance::RoundRobin;
+            Plan::backend(backend)
+        };
+        let front = Front::start(both().options(|options| options.timeouts.upstream_idle = PATIENCE));
+        for _ in 0..4 {
+            assert_eq!(get(&front).await.status, 200);
+        }
+        front.publish(&Plan::to(&endpoints[1..]));
+        while leaves.try_recv().is_err() {
+            assert_eq!(get(&front).await.status, 200);
+        }
+        stays.try_recv().unwrap_err();
+    });
+}
+
+#[test]
+fn connections_survive_a_swap() {
     for protocol in [AppProtocol::Http, AppProtocol::H2c] {
         run(async move {
-            let (stays, leaves) = (Server::named("stays").await, Server::named("leaves").await);
-            let quick = |options: &mut rust_ingress_proxy::options::Options| {
-                options.timeouts.upstream_idle = Duration::from_secs(2);
-            };
-            let front = Front::start(Plan::backend(backend(protocol, &[stays.address])).options(quick));
+            let (stays, other) = (Server::named("stays").await, Server::named("other").await);
+            let front = Front::start(Plan::backend(backend(protocol, &[stays.address])));
             assert_eq!(get(&front).await.text(), "stays");
-            front.publish(&Plan::backend(backend(protocol, &[stays.address, leaves.address])));
-            for _ in 0..20 {
+            front.publish(&Plan::backend(backend(protocol, &[stays.address, other.address])));
+            while other.requests() == 0 {
                 get(&front).await;
             }
             front.publish(&Plan::backend(backend(protocol, &[stays.address])));
-            let before = leaves.requests();
-            assert!(before > 0, "both were in use");
             for _ in 0..20 {
-                // The first may still go by the table before; all others must not.
                 get(&front).await;
             }
-            assert!(leaves.requests() <= before + 1);
-            assert_eq!((stays.connections(), leaves.connections()), (1, 1), "{protocol}");
+            assert_eq!((stays.connections(), other.connections()), (1, 1), "{protocol}");
         });
     }
 }

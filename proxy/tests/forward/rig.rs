@@ -253,6 +253,7 @@ impl Server {
         tokio::spawn(async move {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
+                stream.set_nodelay(true).unwrap();
                 this.connections.fetch_add(1, Ordering::SeqCst);
                 let (this, answer, tls) = (this.clone(), answer.clone(), tls.clone());
                 tokio::spawn(async move {
@@ -385,6 +386,7 @@ where
 
     pub async fn h2_to(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).await.unwrap();
+        stream.set_nodelay(true).unwrap();
         let (sender, connection) =
             hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
         tokio::spawn(connection);

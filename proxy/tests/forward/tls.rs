@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use http::Response;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use rust_ingress_model::AppProtocol;
 use rust_ingress_model::backend::{BackendTls, Verify};
+use rust_ingress_model::{AppProtocol, Fingerprint};
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 
 use crate::rig::*;
@@ -71,6 +71,10 @@ fn a_certificate_is_verified_where_the_backend_says_so() {
             ("another authority", verified("web.test", authority("web.test", &[]).0)),
             ("the system's", BackendTls { verify: Verify::System, ..verified("web.test", String::new()) }),
             ("no authority at all", BackendTls { verify: Verify::Authorities(Vec::new()), ..BackendTls::default() }),
+            (
+                "no key for the client's certificate",
+                BackendTls { client_certificate: Some(Fingerprint::of_chain(&[b"a certificate"])), ..BackendTls::default() },
+            ),
             ("a bad name", BackendTls { server_name: Some("not a name".into()), ..BackendTls::default() }),
         ];
         for (what, tls) in cases {
