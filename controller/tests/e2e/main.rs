@@ -5,6 +5,7 @@ mod check;
 mod client;
 mod command_line;
 mod drain;
+mod flags;
 mod live;
 mod program;
 mod quickstart;
