@@ -35,7 +35,7 @@ pub(super) struct Labels {
     pub backend: Name,
 }
 
-/// Adds to a counter that only this thread writes: no locked instruction, about 5 ns saved of each. Scrapes only read.
+/// Adds to a counter that only this thread writes: no locked instruction. Scrapes only read.
 fn add(counter: &AtomicU64, count: u64) {
     counter.store(counter.load(Relaxed).wrapping_add(count), Relaxed);
 }
