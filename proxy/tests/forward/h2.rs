@@ -210,3 +210,38 @@ fn both_streams_of_a_call_run_at_once_and_end_with_trailers() {
         assert_eq!(server.seen.lock().unwrap()[0].headers["te"], "trailers");
     });
 }
+
+#[test]
+fn a_client_that_goes_away_resets_its_stream_alone() {
+    run(async {
+        let (gone, mut seen) = tokio::sync::mpsc::unbounded_channel();
+        let (address, connections) = scripted(100, move |mut connection, _| {
+            let gone = gone.clone();
+            async move {
+                while let Some(Ok((request, mut respond))) = connection.accept().await {
+                    let gone = gone.clone();
+                    tokio::spawn(async move {
+                        if request.method() == "GET" {
+                            respond.send_response(Response::new(()), true).unwrap();
+                            return;
+                        }
+                        gone.send(None).unwrap();
+                        let reason = std::future::poll_fn(|cx| respond.poll_reset(cx)).await.unwrap();
+                        gone.send(Some(reason)).unwrap();
+                    });
+                }
+            }
+        })
+        .await;
+        let front = front(&[address]);
+        for _ in 0..3 {
+            let mut client = TcpStream::connect(front.address).await.unwrap();
+            client.write_all(b"DELETE / HTTP/1.1\r\nhost: web.test\r\n\r\n").await.unwrap();
+            assert_eq!(seen.recv().await, Some(None));
+            drop(client);
+            assert_eq!(seen.recv().await, Some(Some(h2::Reason::CANCEL)));
+            assert_eq!(get(&front).await.status, 200);
+        }
+        assert_eq!(connections.load(Ordering::SeqCst), 1);
+    });
+}

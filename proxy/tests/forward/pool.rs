@@ -10,6 +10,7 @@ use http_body_util::BodyExt;
 use rust_ingress_model::AppProtocol;
 use rust_ingress_model::backend::Balance;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::rig::*;
 
@@ -208,5 +209,30 @@ fn no_more_idle_connections_are_kept_than_allowed() {
         let all = (0..8).map(|_| get(&front));
         futures_util::future::join_all(all).await;
         assert_eq!(server.connections(), 14, "two of eight were kept");
+    });
+}
+
+#[test]
+fn a_client_that_goes_away_takes_its_request_with_it() {
+    run(async {
+        let (gone, mut seen) = tokio::sync::mpsc::unbounded_channel();
+        let endpoint = raw(move |mut stream, _| {
+            let gone = gone.clone();
+            async move {
+                read_head(&mut stream).await;
+                gone.send("asked").unwrap();
+                assert_eq!(stream.read(&mut [0; 1]).await.unwrap_or(0), 0);
+                gone.send("gone").unwrap();
+            }
+        })
+        .await;
+        let front = Front::start(Plan::to(&[endpoint]));
+        for _ in 0..3 {
+            let mut client = TcpStream::connect(front.address).await.unwrap();
+            client.write_all(b"GET / HTTP/1.1\r\nhost: web.test\r\n\r\n").await.unwrap();
+            assert_eq!(seen.recv().await, Some("asked"));
+            drop(client);
+            assert_eq!(seen.recv().await, Some("gone"));
+        }
     });
 }
