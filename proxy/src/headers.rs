@@ -108,6 +108,8 @@ pub(crate) fn random() -> u64 {
 /// `Host` stays; the exchange's client and request id must be settled.
 pub fn towards_upstream(headers: &mut HeaderMap, exchange: &Exchange, options: &Options, upgrade: bool) {
     let believed = trusted(exchange.connection.peer.ip(), &options.trusted_proxies);
+    // hyper makes room for what the client sent; seven more would have the map grow, and hash again, twice.
+    let _ = headers.try_reserve(8);
     strip_hop(headers, upgrade);
     if !believed {
         strip_identity(headers);
