@@ -3,9 +3,9 @@
 //! `lifecycle` calls [`client_address`] when it makes the exchange, [`request_id`] with it, and [`towards_upstream`]
 //! before forwarding. Nothing a client says of addresses is believed unless it comes from a trusted proxy.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::hash::{BuildHasher, Hasher};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use http::header::{self, Entry, HeaderMap, HeaderName, HeaderValue};
 use ipnet::IpNet;
@@ -123,7 +123,7 @@ pub fn towards_upstream(headers: &mut HeaderMap, exchange: &Exchange, options: &
         or_insert(headers, X_FORWARDED_HOST, host);
     }
     or_insert(headers, X_FORWARDED_PROTO, proto);
-    or_insert(headers, X_FORWARDED_PORT, HeaderValue::from(exchange.connection.local.port()));
+    or_insert(headers, X_FORWARDED_PORT, port_text(exchange.connection.local.port()));
     let client = if exchange.client == exchange.connection.peer.ip() { peer.clone() } else { text(exchange.client) };
     headers.insert(X_REAL_IP, client);
     match headers.entry(X_FORWARDED_FOR) {
@@ -142,8 +142,31 @@ fn or_insert(headers: &mut HeaderMap, name: HeaderName, value: HeaderValue) {
     headers.entry(name).or_insert(value);
 }
 
+/// An address as text. The last one is kept: the requests of a connection follow each other.
 fn text(ip: IpAddr) -> HeaderValue {
-    HeaderValue::try_from(ip.to_string()).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
+    thread_local! {
+        static LAST: RefCell<(IpAddr, HeaderValue)> = const { RefCell::new((IpAddr::V4(Ipv4Addr::UNSPECIFIED), HeaderValue::from_static("0.0.0.0"))) };
+    }
+    LAST.with_borrow_mut(|(last, text)| {
+        if *last != ip {
+            *text = HeaderValue::try_from(ip.to_string()).unwrap_or_else(|_| HeaderValue::from_static("unknown"));
+            *last = ip;
+        }
+        text.clone()
+    })
+}
+
+/// A port as text. The last one is kept: a core serves few.
+fn port_text(port: u16) -> HeaderValue {
+    thread_local! {
+        static LAST: RefCell<(u16, HeaderValue)> = const { RefCell::new((0, HeaderValue::from_static("0"))) };
+    }
+    LAST.with_borrow_mut(|(last, text)| {
+        if *last != port {
+            (*last, *text) = (port, HeaderValue::from(port));
+        }
+        text.clone()
+    })
 }
 
 /// `Forwarded` (RFC 7239 §4): this hop's element is added at the end.
@@ -161,22 +184,13 @@ fn add_forwarded(headers: &mut HeaderMap, peer: &HeaderValue, proto: &HeaderValu
 ///
 /// What names the client can't be nominated away: a client could otherwise strip what a trusted proxy said of it.
 pub fn strip_hop(headers: &mut HeaderMap, upgrade: bool) {
+    // One pass that finds nothing is the ordinary case: looking each of them up costs more than all the rest here.
+    if !headers.keys().any(one_hop) {
+        return;
+    }
     let trailers = headers.get(header::TE).is_some_and(|te| lists(te, "trailers"));
     let upgrade = if upgrade { headers.remove(header::UPGRADE) } else { None };
-    if headers.contains_key(header::CONNECTION) {
-        let nominated: Vec<HeaderName> = headers
-            .get_all(header::CONNECTION)
-            .iter()
-            .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
-            .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
-            .filter(|name| !identity(name) && *name != header::HOST && *name != header::AUTHORIZATION && *name != header::COOKIE)
-            .filter(|name| *name != header::CONTENT_LENGTH && *name != header::CONTENT_TYPE)
-            .collect();
-        for name in nominated {
-            headers.remove(name);
-        }
-        headers.remove(header::CONNECTION);
-    }
+    strip_nominated(headers);
     for name in &ONE_HOP {
         headers.remove(name);
     }
@@ -187,6 +201,27 @@ pub fn strip_hop(headers: &mut HeaderMap, upgrade: bool) {
         headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(header::UPGRADE, protocol);
     }
+}
+
+/// Whether a field belongs to one hop. Lengths are asked first: they settle nearly all names.
+fn one_hop(name: &HeaderName) -> bool {
+    matches!(name.as_str().len(), 2 | 7 | 10 | 14 | 16 | 17 | 19) && (*name == header::CONNECTION || ONE_HOP.contains(name))
+}
+
+/// Takes out `Connection` and the fields that it nominates, but for those that a client must not take away.
+fn strip_nominated(headers: &mut HeaderMap) {
+    let kept = [header::HOST, header::AUTHORIZATION, header::COOKIE, header::CONTENT_LENGTH, header::CONTENT_TYPE];
+    let nominated: Vec<HeaderName> = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
+        .filter(|name| !identity(name) && !kept.contains(name))
+        .collect();
+    for name in nominated {
+        headers.remove(name);
+    }
+    headers.remove(header::CONNECTION);
 }
 
 fn lists(value: &HeaderValue, token: &str) -> bool {

@@ -144,8 +144,7 @@ impl Wire {
     }
 
     fn head(&mut self, bytes: &[u8]) -> Step {
-        let limits = Limits { bytes: self.head_bytes, headers: self.headers };
-        match parse(bytes, limits) {
+        match parse(bytes, self.head_bytes, self.headers) {
             Ok(None) => Step::Partial,
             Ok(Some((length, framing))) => {
                 self.state = match framing {
@@ -178,16 +177,10 @@ fn bad(message: &'static str) -> RequestFault {
     RequestFault::new(Kind::BadRequest, message)
 }
 
-#[derive(Clone, Copy)]
-struct Limits {
-    bytes: usize,
-    headers: usize,
-}
-
 /// Parses a head. `Ok(None)`: it isn't complete, and valid so far.
-fn parse(bytes: &[u8], limits: Limits) -> Result<Option<(usize, Framing)>, RequestFault> {
-    let window = bytes.get(..limits.bytes).unwrap_or(bytes);
-    let partial = || match bytes.len() > limits.bytes {
+fn parse(bytes: &[u8], most_bytes: usize, most_headers: usize) -> Result<Option<(usize, Framing)>, RequestFault> {
+    let window = bytes.get(..most_bytes).unwrap_or(bytes);
+    let partial = || match bytes.len() > most_bytes {
         true => Err(RequestFault::new(
             Kind::HeadTooLarge,
             "the request's head is larger than the limit; send fewer or shorter header fields",
@@ -197,7 +190,7 @@ fn parse(bytes: &[u8], limits: Limits) -> Result<Option<(usize, Framing)>, Reque
     let mut at = Cursor { bytes: window, position: 0 };
     let Some(http_11) = request_line(&mut at)? else { return partial() };
     let mut framing = Framing::default();
-    for _ in 0..=limits.headers {
+    for _ in 0..=most_headers {
         match field(&mut at, &mut framing, http_11)? {
             Field::Partial => return partial(),
             Field::Value => {}
@@ -305,7 +298,10 @@ fn version(at: &mut Cursor<'_>) -> Result<Option<bool>, RequestFault> {
         Some(b"HTTP/1.1\r\n") => true,
         Some(b"HTTP/1.0\r\n") => false,
         Some(other) => return Err(bad_version(other)),
-        None if b"HTTP/1.1\r\n".starts_with(rest) || b"HTTP/1.0\r\n".starts_with(rest) => return Ok(None),
+        // Another version is refused only when all of it is here: what it is decides how.
+        None if rest.iter().zip(b"HTTP/0.0\r\n").all(|(byte, form)| byte == form || (*form == b'0' && byte.is_ascii_digit())) => {
+            return Ok(None);
+        }
         None => return Err(bad_version(rest)),
     };
     at.position += 10;

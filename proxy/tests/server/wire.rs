@@ -71,3 +71,31 @@ fn the_limits_are_exact() {
     assert!(matches!(Wire::new(1000, 20).advance(&sized(1000)), Step::Head(1000)));
     assert!(matches!(Wire::new(1000, 20).advance(&sized(1001)), Step::RefuseHead(_)));
 }
+
+/// The status of a refused head that comes in two pieces.
+fn refused_with(head: &[u8], first: usize) -> Option<u16> {
+    let mut wire = Wire::new(1000, 20);
+    let steps = [wire.advance(&head[..first]), wire.advance(head)];
+    steps.into_iter().find_map(|step| match step {
+        Step::RefuseHead(fault) => Some(fault.status.as_u16()),
+        _ => None,
+    })
+}
+
+#[test]
+fn a_refusal_has_the_same_status_however_its_head_is_cut() {
+    for (head, status) in [
+        (&b"GET / HTTP/1.2\r\nHost: a\r\n\r\n"[..], 505),
+        (b"GET / HTTP/2.0\r\nHost: a\r\n\r\n", 505),
+        (b"GET / HTTP/11\r\nHost: a\r\n\r\n", 400),
+        (b"GET / HTTQ/1.1\r\nHost: a\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\nHost: a\n\n", 400),
+        (b"CONNECT a:80 HTTP/1.1\r\nHost: a\r\n\r\n", 405),
+        (b"POST / HTTP/1.1\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", 501),
+        (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nContent-Length: 1\r\n\r\n", 400),
+    ] {
+        for first in 0..=head.len() {
+            assert_eq!(refused_with(head, first), Some(status), "{}, cut at {first}", String::from_utf8_lossy(head));
+        }
+    }
+}
