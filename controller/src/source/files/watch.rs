@@ -40,8 +40,12 @@ impl Watch {
     /// Begins to watch, then looks: nothing that changes in between is missed. Gives the first look's changes.
     pub fn start(folder: Folder) -> Result<(Self, Vec<Change>), WatchError> {
         let (sender, events) = channel();
-        // An event after the end of the thread that reads them has nobody to tell.
-        let watcher = notify::recommended_watcher(move |event| drop(sender.send(event)))?;
+        let watcher = notify::recommended_watcher(move |event| {
+            if may_change(&event) {
+                // An event after the end of the thread that reads them has nobody to tell.
+                drop(sender.send(event));
+            }
+        })?;
         let mut watch = Self { folder, watcher, events, watched: BTreeMap::new() };
         let (changes, _) = watch.look();
         Ok((watch, changes))
@@ -80,21 +84,23 @@ impl Watch {
                 None => self.events.recv().map_err(|_| RecvTimeoutError::Disconnected),
             };
             match next {
-                Ok(event) if self.note(&event) => drop(burst.get_or_insert_with(Instant::now)),
-                Ok(_) => {}
+                Ok(event) => {
+                    self.note(&event);
+                    burst.get_or_insert_with(Instant::now);
+                }
                 Err(RecvTimeoutError::Timeout) => return true,
                 Err(RecvTimeoutError::Disconnected) => return false,
             }
         }
     }
 
-    /// Whether an event can mean a change. Forgets the watch on a directory that goes: the kernel has.
-    fn note(&mut self, event: &notify::Result<Event>) -> bool {
+    /// Forgets the watch on a directory that goes: the kernel has.
+    fn note(&mut self, event: &notify::Result<Event>) {
         let event = match event {
             Ok(event) => event,
             Err(error) => {
                 tracing::warn!(%error, "watching the manifest folder: an event was lost; looking at all files again");
-                return true;
+                return;
             }
         };
         if matches!(event.kind, EventKind::Remove(_) | EventKind::Modify(notify::event::ModifyKind::Name(_))) {
@@ -105,8 +111,6 @@ impl Watch {
                 }
             }
         }
-        // Our own reading is an access too.
-        !matches!(event.kind, EventKind::Access(kind) if kind != AccessKind::Close(AccessMode::Write))
     }
 
     /// Looks until all directories that the look saw are watched. Gives the changes, and whether to look again soon.
@@ -142,4 +146,11 @@ impl Watch {
         }
         new
     }
+}
+
+/// Whether an event can mean a change. Reading is an access too, ours and that of busy neighbours in the same folder: asked
+/// on the watcher's own thread, so that nobody is woken for it.
+fn may_change(event: &notify::Result<Event>) -> bool {
+    let access = |event: &Event| matches!(event.kind, EventKind::Access(kind) if kind != AccessKind::Close(AccessMode::Write));
+    !event.as_ref().is_ok_and(access)
 }
