@@ -12,6 +12,7 @@ pub mod filters;
 pub mod forward;
 pub mod gate;
 pub mod headers;
+pub mod life;
 pub mod lifecycle;
 pub mod local;
 pub mod observe;

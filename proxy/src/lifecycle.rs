@@ -2,7 +2,6 @@
 //!
 //! hyper calls [`serve`] for every request of a connection. A request loads the table once and keeps it.
 
-use std::cell::Cell;
 use std::convert::Infallible;
 use std::rc::Rc;
 use std::time::Duration;
@@ -12,14 +11,13 @@ use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 
-use crate::body::{Body, Counter, Ended};
-use crate::exchange::{Exchange, Protocol};
+use crate::body::{Body, Counter};
 use crate::fault::{Kind, RequestFault};
 use crate::filters::{self, Flow, Scene};
 use crate::gate::head::{self, View};
-use crate::observe::Finished;
+use crate::life::Life;
 use crate::respond::{self, Asked};
-use crate::server::connection::Client;
+use crate::server::client::Client;
 use crate::{headers, local, route, upgrade};
 
 /// Serves one request. Every fault has become a response.
@@ -123,79 +121,4 @@ fn gate(life: &mut Life, parts: &mut Parts) -> Result<(), RequestFault> {
     life.host = authority.host.clone();
     *known = Some(authority);
     Ok(())
-}
-
-/// A request from its head to its response's last byte. Dropped early, it ends as unanswered.
-pub struct Life {
-    /// Its connection.
-    pub client: Rc<Client>,
-    /// What becomes known of it.
-    pub exchange: Exchange,
-    /// How long it may be silent once upgraded; `ZERO`: for ever.
-    pub idle: Duration,
-    /// Which request of the connection it is, from 1.
-    ordinal: u64,
-    /// Whether the wire refused it.
-    refused: bool,
-    /// Whether it counts among the requests in flight.
-    counted: bool,
-    /// The host it is for.
-    host: rust_ingress_model::Name,
-    /// Bytes of its body.
-    received: Option<Counter>,
-    /// The status of its response; 0: none.
-    status: Cell<u16>,
-    /// Bytes of its response's body.
-    sent: Cell<u64>,
-}
-
-impl Life {
-    fn begin(client: Rc<Client>, parts: &Parts) -> Self {
-        let protocol = Protocol::of(parts.version, &parts.headers);
-        let exchange = Exchange::new(client.facts.clone(), parts.method.clone(), protocol);
-        let ordinal = client.begin();
-        let counted = client.core.enter_request();
-        let host = NO_HOST.with(Clone::clone);
-        let idle = client.core.shared.options.timeouts.idle;
-        Self {
-            client,
-            exchange,
-            idle,
-            ordinal,
-            refused: false,
-            counted,
-            host,
-            received: None,
-            status: Cell::new(0),
-            sent: Cell::new(0),
-        }
-    }
-
-    /// The response's body has ended.
-    fn end(self, ended: Ended) {
-        self.sent.set(ended.bytes);
-    }
-
-    /// Bytes of an upgraded connection: from the client, and to it.
-    pub fn relayed(&mut self, received: u64, sent: u64) {
-        self.received = Some(Rc::new(Cell::new(received)));
-        self.sent.set(sent);
-    }
-}
-
-thread_local! {
-    /// Made once: an empty `Arc<str>` costs an allocation.
-    static NO_HOST: rust_ingress_model::Name = "".into();
-}
-
-impl Drop for Life {
-    fn drop(&mut self) {
-        if self.counted {
-            self.client.core.leave_request();
-        }
-        self.client.end();
-        let request_bytes = self.received.as_ref().map_or(0, |received| received.get());
-        let finished = Finished { status: self.status.get(), request_bytes, response_bytes: self.sent.get() };
-        self.client.core.shared.observer.finished(&self.exchange, &finished);
-    }
 }

@@ -19,7 +19,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::body::Body;
 use crate::fault::{Kind, RequestFault};
-use crate::lifecycle::Life;
+use crate::life::Life;
 
 /// Buffer of each direction, in bytes.
 const BUFFER: usize = 16 << 10;

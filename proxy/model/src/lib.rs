@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod app_protocol;
 pub mod backend;
 pub mod digest;
 pub mod fault;
@@ -22,7 +23,8 @@ pub mod route;
 pub mod snapshot;
 pub mod status;
 
-pub use backend::{AppProtocol, Backend, BackendRef, Discovery, Endpoint, WeightedBackend};
+pub use app_protocol::AppProtocol;
+pub use backend::{Backend, BackendRef, Discovery, Endpoint, WeightedBackend};
 pub use digest::{Digest, Part};
 pub use fault::{Fault, Reason, Report, Severity, Verdict, VerdictKind};
 pub use filter::{Filter, Guard, NativeFilter};

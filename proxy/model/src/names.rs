@@ -106,7 +106,7 @@ pub struct BackendKey {
     /// Which of its ports.
     pub port: PortRef,
     /// What a route says of the protocol; `None` leaves it to the Service's `appProtocol`.
-    pub protocol: Option<crate::backend::AppProtocol>,
+    pub protocol: Option<crate::app_protocol::AppProtocol>,
 }
 
 impl fmt::Display for BackendKey {

@@ -3,7 +3,6 @@
 //! Called by `accept` as a task of its own. Time is kept by one timer per connection that is moved only when it fires or
 //! must fire earlier: a timer per request costs more than the request's routing.
 
-use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -19,12 +18,11 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
-use crate::exchange::Connection;
-use crate::gate::head::Authority;
 use crate::gate::wire::Wire;
 use crate::lifecycle;
-use crate::server::accept::Door;
-use crate::server::core::{Core, Permit};
+use crate::server::client::{Client, Due};
+use crate::server::core::Permit;
+use crate::server::door::Door;
 use crate::server::io::Io;
 use crate::server::link::Link;
 use crate::server::open::{Opened, open};
@@ -33,92 +31,15 @@ use crate::server::signal::Ear;
 /// How long a connection that shall end may idle before it is dropped.
 const ENDING: Duration = Duration::from_secs(5);
 
-/// What the requests of one connection share.
-pub struct Client {
-    /// The core.
-    pub core: Rc<Core>,
-    /// Facts for the exchange.
-    pub facts: Arc<Connection>,
-    /// The other end: the connection's bytes.
-    pub link: Arc<Link>,
-    /// The last authority that was asked for; clients repeat it.
-    pub authority: RefCell<Option<Authority>>,
-    /// Whether it speaks HTTP/2.
-    pub h2: bool,
-    /// Requests begun.
-    served: Cell<u64>,
-    /// Requests in flight.
-    active: Cell<u32>,
-    /// When the connection was made, or its last request ended.
-    idle_since: Cell<Instant>,
-    /// Its place in the counts.
-    _permit: Permit,
-}
-
-impl Client {
-    /// A request begins; returns its ordinal, from 1.
-    pub fn begin(&self) -> u64 {
-        self.active.set(self.active.get() + 1);
-        let ordinal = self.served.get() + 1;
-        self.served.set(ordinal);
-        ordinal
-    }
-
-    /// A request has ended.
-    pub fn end(&self) {
-        self.active.set(self.active.get().saturating_sub(1));
-        self.idle_since.set(Instant::now());
-    }
-
-    /// When something must be done if nothing happens, and what.
-    fn due(&self) -> Option<(Instant, Due)> {
-        let timeouts = &self.core.shared.options.timeouts;
-        if self.active.get() > 0 {
-            let stuck = self.link.write_stuck_since().filter(|_| !timeouts.idle.is_zero());
-            return stuck.map(|since| (since + timeouts.idle, Due::Drop));
-        }
-        // While a request is served nobody reads the rest of the next head: its time begins afterwards.
-        if let Some(since) = self.link.partial_head_since() {
-            return Some((since.max(self.idle_since.get()) + timeouts.header_read, Due::Head));
-        }
-        match self.served.get() {
-            0 => Some((self.idle_since.get() + timeouts.header_read, Due::Drop)),
-            _ => Some((self.idle_since.get() + timeouts.keep_alive, Due::End)),
-        }
-    }
-}
-
-/// What is done when time is up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Due {
-    /// A head didn't come whole: 408.
-    Head,
-    /// Idle after a request: the connection is ended politely.
-    End,
-    /// Nothing was asked, or nothing is taken: it is dropped.
-    Drop,
-}
-
 /// Serves a connection to its end.
 pub async fn run(door: Rc<Door>, stream: TcpStream, peer: SocketAddr, permit: Permit) {
     let options = &door.core.shared.options;
     let opened = tokio::time::timeout(options.timeouts.header_read, Box::pin(open(&door, stream, peer))).await;
     let Ok(Some(Opened { stream, facts, prefix, h2 })) = opened else { return };
-    let now = Instant::now();
-    let link = Arc::new(Link::new(now));
+    let link = Arc::new(Link::new(Instant::now()));
     let wire = (!h2).then(|| Wire::new(options.limits.head_bytes, options.limits.headers));
     let io = Io::new(stream, wire, link.clone(), prefix);
-    let client = Rc::new(Client {
-        core: door.core.clone(),
-        facts: Arc::new(facts),
-        link,
-        authority: RefCell::new(None),
-        h2,
-        served: Cell::new(0),
-        active: Cell::new(0),
-        idle_since: Cell::new(now),
-        _permit: permit,
-    });
+    let client = Client::new(door.core.clone(), facts, link, h2, permit);
     if h2 { serve_h2(client, io, &door).await } else { serve_h1(client, io, &door).await }
 }
 
@@ -257,7 +178,7 @@ impl Pace<'_> {
     /// What is due next; a connection that shall end has less time to idle.
     fn due(&self, client: &Client) -> Option<(Instant, Due)> {
         match (client.due()?, self.ending) {
-            ((_, Due::End), Some(since)) => Some((since.max(client.idle_since.get()) + ENDING, Due::Drop)),
+            ((_, Due::End), Some(since)) => Some((since.max(client.idle_since()) + ENDING, Due::Drop)),
             (due, _) => Some(due),
         }
     }

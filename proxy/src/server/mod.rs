@@ -5,8 +5,10 @@
 //! ```
 
 pub mod accept;
+pub mod client;
 pub mod connection;
 pub mod core;
+pub mod door;
 pub mod io;
 pub mod link;
 pub mod open;

@@ -10,7 +10,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::exchange::{Connection, TlsFacts};
 use crate::observe::Rejection;
-use crate::server::accept::Door;
+use crate::server::door::Door;
 use crate::server::proxy_protocol::{self, Header};
 use crate::server::stream::Stream;
 

@@ -13,8 +13,9 @@ use rust_ingress_model::ListenerName;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use crate::server::accept::Door;
+use crate::server::accept::accept;
 use crate::server::core::{Core, Shared};
+use crate::server::door::Door;
 
 /// What a worker is told. `done` is dropped when it is.
 #[derive(Debug)]
@@ -97,7 +98,7 @@ async fn work(shared: Arc<Shared>, mut commands: UnboundedReceiver<Command>) {
                 match tokio::net::TcpListener::from_std(socket) {
                     Ok(socket) => {
                         let door = Door::new(name.clone(), address, core.clone());
-                        let accepting = tokio::task::spawn_local(door.clone().accept(socket));
+                        let accepting = tokio::task::spawn_local(accept(door.clone(), socket));
                         doors.insert(name, (door, accepting));
                     }
                     Err(error) => tracing::error!(listener = %name, %error, "a listening socket can't be watched"),
