@@ -191,8 +191,8 @@ pub fn strip_hop(headers: &mut HeaderMap, upgrade: bool) {
     let trailers = headers.get(header::TE).is_some_and(|te| lists(te, "trailers"));
     let upgrade = if upgrade { headers.remove(header::UPGRADE) } else { None };
     strip_nominated(headers);
-    for name in &ONE_HOP {
-        headers.remove(name);
+    while let Some(found) = headers.keys().find(|name| one_hop(name)).cloned() {
+        headers.remove(found);
     }
     if trailers {
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
@@ -208,8 +208,12 @@ fn one_hop(name: &HeaderName) -> bool {
     matches!(name.as_str().len(), 2 | 7 | 10 | 14 | 16 | 17 | 19) && (*name == header::CONNECTION || ONE_HOP.contains(name))
 }
 
-/// Takes out `Connection` and the fields that it nominates, but for those that a client must not take away.
+/// Takes out the fields that `Connection` nominates, but for those that a client must not take away.
 fn strip_nominated(headers: &mut HeaderMap) {
+    let plain = |value: &HeaderValue| matches!(value.as_bytes(), b"keep-alive" | b"close");
+    if headers.get_all(header::CONNECTION).iter().all(plain) {
+        return;
+    }
     let kept = [header::HOST, header::AUTHORIZATION, header::COOKIE, header::CONTENT_LENGTH, header::CONTENT_TYPE];
     let nominated: Vec<HeaderName> = headers
         .get_all(header::CONNECTION)
@@ -221,7 +225,6 @@ fn strip_nominated(headers: &mut HeaderMap) {
     for name in nominated {
         headers.remove(name);
     }
-    headers.remove(header::CONNECTION);
 }
 
 fn lists(value: &HeaderValue, token: &str) -> bool {
