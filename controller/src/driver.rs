@@ -8,7 +8,10 @@ use std::sync::mpsc::Receiver;
 
 use rust_ingress_model::{Fault, Severity, Snapshot};
 use rust_ingress_proxy::{Proxy, PublishFault};
-use rust_ingress_translate::{Change, Settings, World, translate};
+use rust_ingress_translate::{Change, Dirty, Settings, World, translate};
+
+/// What translation calls the listener of the first address for HTTPS.
+const FIRST_HTTPS: &str = "https";
 
 /// What the driver is told.
 pub enum Message {
@@ -47,7 +50,15 @@ impl Driver {
     /// Translates and publishes. Nothing is published where nothing is different. Gives listeners that couldn't be opened.
     pub fn turn(&mut self, proxy: &Proxy) -> Vec<PublishFault> {
         let dirty = self.world.take_dirty();
-        let (snapshot, _status) = translate(&self.world, &self.settings, &self.snapshot, &dirty);
+        let failed = self.publish(proxy, &dirty);
+        if failed.is_empty() && self.learn_https_port(proxy) {
+            return self.publish(proxy, &Dirty::all());
+        }
+        failed
+    }
+
+    fn publish(&mut self, proxy: &Proxy, dirty: &Dirty) -> Vec<PublishFault> {
+        let (snapshot, _status) = translate(&self.world, &self.settings, &self.snapshot, dirty);
         self.log_faults(&snapshot);
         if snapshot == *self.snapshot {
             return Vec::new();
@@ -57,6 +68,18 @@ impl Driver {
         let failed = proxy.publish(snapshot.clone(), &keys);
         self.snapshot = snapshot;
         failed
+    }
+
+    /// Where HTTPS was asked for on port 0, only the kernel knows what redirects have to name. Whether that became known now.
+    fn learn_https_port(&mut self, proxy: &Proxy) -> bool {
+        let unknown = self.settings.https_port_given.is_none();
+        if !unknown || self.settings.https.first().is_none_or(|address| address.port() != 0) {
+            return false;
+        }
+        let bound = proxy.bound();
+        let given = bound.iter().find(|(name, _)| &**name == FIRST_HTTPS).map(|(_, address)| address.port());
+        self.settings.https_port_given = given;
+        given.is_some()
     }
 
     /// Makes changes live as they come, until it is told to stop or nobody can tell it any more.

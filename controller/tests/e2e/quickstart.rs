@@ -67,7 +67,9 @@ async fn the_commands_of_its_readme_work() {
         if line.contains("http://secure.localhost") {
             redirected += 1;
             assert_eq!(answer.status, 308, "{line}");
-            assert!(answer.headers.get("location").unwrap().to_str().unwrap().starts_with("https://secure.localhost"));
+            let location = answer.headers.get("location").unwrap().to_str().unwrap();
+            let port = program.https.port();
+            assert_eq!(location, format!("https://secure.localhost:{port}/"), "the port that the kernel gave for 0");
         } else {
             assert_eq!(answer.status, 200, "{line}: {}", answer.body);
             assert_eq!(answer.json()["backend"], "rust-ingress echo", "{line}");

@@ -37,6 +37,8 @@ pub struct Settings {
     pub http: Vec<SocketAddr>,
     /// Where HTTPS is served. The first port is the one that redirects name.
     pub https: Vec<SocketAddr>,
+    /// What redirects name where that port is 0: the one that the kernel gave, once it is known.
+    pub https_port_given: Option<u16>,
     /// Whether a PROXY protocol header opens every connection of these listeners.
     pub proxy_protocol: bool,
     /// For names that no Secret covers. `None`: their handshakes are refused.
@@ -52,6 +54,7 @@ impl Default for Settings {
             ingress_class: "rust-ingress".into(),
             http: Vec::new(),
             https: Vec::new(),
+            https_port_given: None,
             proxy_protocol: false,
             default_certificate: None,
             allow_external_name: false,

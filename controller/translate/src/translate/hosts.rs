@@ -150,7 +150,7 @@ fn redirect(host: &HostPattern, ingress: &Ingress, settings: &Settings) -> Optio
         Filter::Native(NativeFilter::Redirect(Redirect {
             scheme: Some("https".into()),
             host: None,
-            port: port.filter(|port| *port != HTTPS_PORT && *port != 0),
+            port: port.filter(|port| *port != 0).or(settings.https_port_given).filter(|port| *port != HTTPS_PORT),
             path: None,
             status: 308,
             only_plain: true,
