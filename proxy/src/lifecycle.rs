@@ -104,8 +104,11 @@ fn gate(life: &mut Life, parts: &mut Parts) -> Result<(), RequestFault> {
     life.exchange.client = headers::client_address(peer, &parts.headers, &core.options.trusted_proxies);
     let believed = headers::trusted(peer, &core.options.trusted_proxies);
     life.exchange.request_id = headers::request_id(&parts.headers, believed);
-    if let Some(fault) = client.link.refusal(life.ordinal).filter(|_| !client.h2) {
+    if let Some((fault, sent)) = client.link.refusal(life.ordinal).filter(|_| !client.h2) {
         life.refused = true;
+        life.exchange.protocol = Protocol::of(sent.version, &sent.headers);
+        life.exchange.line = sent.uri.and_then(|uri| core.observer.line(&uri, &sent.headers));
+        life.exchange.method = sent.method;
         return Err(fault);
     }
     if !life.counted {

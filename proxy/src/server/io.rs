@@ -14,6 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
 use crate::fault::{Kind, RequestFault};
+use crate::gate::sent::Sent;
 use crate::gate::wire::{Step, Wire, head_may_end};
 use crate::server::link::Link;
 use crate::server::stream::Stream;
@@ -86,8 +87,9 @@ impl Io {
                     return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
                 }
                 Step::RefuseHead(fault) => {
+                    let sent = Sent::read(rest);
                     self.kept.truncate(self.released);
-                    self.stand_in(fault);
+                    self.stand_in(fault, sent);
                     break;
                 }
             }
@@ -97,9 +99,9 @@ impl Io {
     }
 
     /// Puts the stand-in in the place of the head that would come next.
-    fn stand_in(&mut self, fault: RequestFault) {
+    fn stand_in(&mut self, fault: RequestFault, sent: Sent) {
         self.heads += 1;
-        self.link.refuse(self.heads, fault);
+        self.link.refuse(self.heads, fault, sent);
         self.kept.extend_from_slice(STAND_IN);
         self.released = self.kept.len();
         self.searched = 0;
@@ -111,9 +113,10 @@ impl Io {
             return false;
         };
         wire.refuse();
+        let sent = Sent::read(self.kept.get(self.released..).unwrap_or_default());
         self.kept.truncate(self.released);
         let message = "the request's head didn't come whole in time; check the client or the network between";
-        self.stand_in(RequestFault::new(Kind::ClientTimeout, message));
+        self.stand_in(RequestFault::new(Kind::ClientTimeout, message), sent);
         true
     }
 
@@ -161,7 +164,8 @@ impl Io {
                     return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
                 }
                 Step::RefuseHead(fault) => {
-                    self.stand_in(fault);
+                    let sent = Sent::read(rest);
+                    self.stand_in(fault, sent);
                     break;
                 }
             }

@@ -9,6 +9,7 @@ use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use crate::fault::RequestFault;
+use crate::gate::sent::Sent;
 
 /// What became of a request to upgrade.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,7 +29,7 @@ pub struct Link {
     epoch: Instant,
     /// Which head, counted from 1, was refused on the wire; 0: none.
     refused: AtomicU64,
-    fault: Mutex<Option<RequestFault>>,
+    refusal: Mutex<Option<(RequestFault, Sent)>>,
     upgrade: AtomicU8,
     held: Mutex<Option<Waker>>,
     /// Milliseconds since `epoch`, plus 1; 0: not so.
@@ -44,7 +45,7 @@ impl Link {
         Self {
             epoch,
             refused: AtomicU64::new(0),
-            fault: Mutex::new(None),
+            refusal: Mutex::new(None),
             upgrade: AtomicU8::new(Upgrade::Open as u8),
             held: Mutex::new(None),
             head_since: AtomicU64::new(0),
@@ -55,20 +56,20 @@ impl Link {
     }
 
     /// The head of this ordinal is refused; hyper gets another in its place.
-    pub fn refuse(&self, ordinal: u64, fault: RequestFault) {
+    pub fn refuse(&self, ordinal: u64, fault: RequestFault, sent: Sent) {
         self.refused.store(ordinal, Relaxed);
-        if let Ok(mut slot) = self.fault.lock() {
-            *slot = Some(fault);
+        if let Ok(mut slot) = self.refusal.lock() {
+            *slot = Some((fault, sent));
         }
         self.linger();
     }
 
-    /// Why the head of this ordinal was refused.
-    pub fn refusal(&self, ordinal: u64) -> Option<RequestFault> {
+    /// Why the head of this ordinal was refused, and what can be read of it.
+    pub fn refusal(&self, ordinal: u64) -> Option<(RequestFault, Sent)> {
         if self.refused.load(Relaxed) != ordinal {
             return None;
         }
-        self.fault.lock().ok()?.take()
+        self.refusal.lock().ok()?.take()
     }
 
     /// The client may still be sending: read on for a moment when closing, else it never sees the answer (RFC 9112 §9.6).
