@@ -45,18 +45,16 @@ struct Open {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// A port, a file, or the like.
-    #[error(
-        "the proxy's health and admin ports or its access log can't be opened: {0}; check --health, --admin and the log's path"
-    )]
-    Observe(#[source] io::Error),
+    #[error("{0}")]
+    Observe(io::Error),
     /// No threads or file descriptors.
     #[error("a worker thread can't be started: {0}; check the limits on processes and open files, or lower --workers")]
-    Worker(#[source] io::Error),
+    Worker(io::Error),
 }
 
 /// A listener that could not be opened. All else of the snapshot is live.
 #[derive(Debug, thiserror::Error)]
-#[error("listener {listener} can't be opened on {address}: {error}; {}", advice(error))]
+#[error("listener {listener} can't be opened on {address}: {error}; {}", self.advice())]
 pub struct PublishFault {
     /// Its name.
     pub listener: ListenerName,
@@ -66,13 +64,16 @@ pub struct PublishFault {
     pub error: io::Error,
 }
 
-fn advice(error: &io::Error) -> &'static str {
-    match error.kind() {
-        io::ErrorKind::AddrInUse => "another program has the port (see ss -ltnp); stop it or choose another port",
-        io::ErrorKind::PermissionDenied => "ports below 1024 need CAP_NET_BIND_SERVICE; add it or choose another port",
-        io::ErrorKind::AddrNotAvailable => "the address isn't on this machine; check the listener's address",
-        io::ErrorKind::Unsupported => "check the listener's protocol and that its TLS set is there",
-        _ => "check the listener's address and port",
+impl PublishFault {
+    /// What to check.
+    pub fn advice(&self) -> &'static str {
+        match self.error.kind() {
+            io::ErrorKind::AddrInUse => "another program has the port (see ss -ltnp); stop it, or choose another",
+            io::ErrorKind::PermissionDenied => "ports below 1024 need CAP_NET_BIND_SERVICE; add it, or choose another",
+            io::ErrorKind::AddrNotAvailable => "the address isn't on this machine; check it, or choose another",
+            io::ErrorKind::Unsupported => "check the listener's protocol and that its TLS set is there, or choose another",
+            _ => "check the address and the port, or choose another",
+        }
     }
 }
 

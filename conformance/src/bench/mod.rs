@@ -56,6 +56,7 @@ pub enum Bench {
 
 /// Runs the benches; false when `--check` finds a figure over its limit.
 pub fn run(arguments: &Arguments) -> Result<bool> {
+    process::end_with_the_tool()?;
     let mut kept = true;
     for bench in &arguments.benches {
         let report = match bench {

@@ -1,16 +1,59 @@
 //! Processes that a bench measures: started with their output kept, their CPU time read, ended by their id.
+//!
+//! None outlives the tool: those that run are kept in a list, and a signal that ends the tool ends them first.
 
 use std::fs::{self, File};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// How long a process may take to listen, and to end.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The exit status after a signal, as a shell shows SIGINT.
+const INTERRUPTED: i32 = 130;
+
+/// Those that run. Whoever reaps one takes it out first, so that no signal goes to a process that got its number.
+static RUNNING: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
+
+fn running() -> MutexGuard<'static, Vec<Pid>> {
+    RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// From now on SIGTERM, SIGINT and SIGHUP end the processes that run, and then the tool.
+#[expect(clippy::disallowed_methods, reason = "a signal ends the tool in the middle of a measurement")]
+pub fn end_with_the_tool() -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    let (mut terminate, mut interrupt, mut hangup) = {
+        let _guard = runtime.enter();
+        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?, signal(SignalKind::hangup())?)
+    };
+    std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        runtime.block_on(async {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+                _ = hangup.recv() => {}
+            }
+        });
+        end_running();
+        std::process::exit(INTERRUPTED);
+    })?;
+    Ok(())
+}
+
+/// Tells those that run to end.
+fn end_running() {
+    for pid in running().iter() {
+        let _ = kill_process(*pid, Signal::TERM);
+    }
+}
 
 /// A running process and those that it started.
 pub struct Process {
@@ -25,6 +68,7 @@ impl Process {
         let file = File::create(&output)?;
         let child = command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file).spawn();
         let child = child.with_context(|| format!("{name} can't be started"))?;
+        running().extend(pid(&child));
         Ok(Self { child, output })
     }
 
@@ -64,9 +108,11 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
+        let pid = pid(&self.child);
+        if let Some(pid) = pid {
             let _ = kill_process(pid, Signal::TERM);
         }
+        running().retain(|other| Some(*other) != pid);
         let start = Instant::now();
         while matches!(self.child.try_wait(), Ok(None)) && start.elapsed() < PATIENCE {
             std::thread::sleep(Duration::from_millis(10));
@@ -74,6 +120,10 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn pid(child: &Child) -> Option<Pid> {
+    i32::try_from(child.id()).ok().and_then(Pid::from_raw)
 }
 
 /// A process and, transitively, its children.
@@ -104,4 +154,26 @@ pub fn free_addresses<const N: usize>() -> Result<[SocketAddr; N]> {
     let listeners: Vec<TcpListener> = (0..N).map(|_| TcpListener::bind(("127.0.0.1", 0))).collect::<Result<_, _>>()?;
     let addresses: Vec<SocketAddr> = listeners.iter().map(TcpListener::local_addr).collect::<Result<_, _>>()?;
     addresses.try_into().ok().context("as many addresses as listeners")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// nginx and HAProxy once stayed behind when the tool was told to end.
+    #[test]
+    fn processes_end_when_the_tool_is_told_to() -> Result<()> {
+        let folder = tempfile::tempdir()?;
+        let mut process = Process::start(Command::new("sh").args(["-c", "while :; do sleep 1; done"]), "waits", folder.path())?;
+        assert!(process.child.try_wait()?.is_none(), "it runs");
+        end_running();
+        let start = Instant::now();
+        while process.child.try_wait()?.is_none() {
+            assert!(start.elapsed() < PATIENCE, "it still runs");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        drop(process);
+        assert!(running().is_empty(), "nothing is signalled twice");
+        Ok(())
+    }
 }

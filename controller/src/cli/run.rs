@@ -128,9 +128,7 @@ fn settings(args: &RunArgs) -> anyhow::Result<Settings> {
 fn cannot_listen(fault: &PublishFault) -> anyhow::Error {
     let flag = if fault.listener.starts_with("https") { "--https" } else { "--http" };
     let PublishFault { address, error, .. } = fault;
-    anyhow::anyhow!(
-        "can't listen on {address} ({flag}): {error}; end the program that has this port, or give another with {flag} ADDRESS"
-    )
+    anyhow::anyhow!("can't listen on {address}: {error}; {} with {flag} ADDRESS", fault.advice())
 }
 
 fn start_log(args: &RunArgs) -> anyhow::Result<()> {

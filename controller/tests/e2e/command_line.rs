@@ -56,7 +56,15 @@ fn a_port_in_use() {
         assert!(said.contains(flag), "{flag}: {said}");
         assert!(said.contains("in use"), "{flag}: {said}");
         assert!(said.contains(&address), "{flag}: {said}");
+        assert_eq!(said.matches(&address).count(), 1, "said once: {said}");
     }
+}
+
+#[test]
+fn an_address_of_another_machine() {
+    // 192.0.2.0/24 is for documentation (RFC 5737).
+    let said = run(&["--http", "192.0.2.1:8080"]);
+    assert!(said.contains("isn't on this machine") && said.contains("--http ADDRESS"), "{said}");
 }
 
 #[test]
