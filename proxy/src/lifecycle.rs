@@ -12,6 +12,7 @@ use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 
 use crate::body::{Body, Counter};
+use crate::exchange::Protocol;
 use crate::fault::{Kind, RequestFault};
 use crate::filters::{self, Flow, Scene};
 use crate::gate::head::{self, View};
