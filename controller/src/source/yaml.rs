@@ -54,14 +54,16 @@ pub fn parse(first_line: u32, text: &str) -> Result<Value, Broken> {
         Broken {
             line: location.map_or(first_line, |at| first_line.saturating_add(number(at.line()).saturating_sub(1))),
             column: location.map_or(0, |at| number(at.column())),
-            message: without_position(&error.without_snippet().to_string()).to_owned(),
+            message: for_users(&error.without_snippet().to_string()).to_owned(),
         }
     })
 }
 
-/// The parser's message without the position that it begins or ends with: ours counts in the file, not in the document.
-fn without_position(message: &str) -> &str {
+/// The parser's message without the position that it begins or ends with (ours counts in the file, not in the document), and
+/// without what it says to programmers.
+fn for_users(message: &str) -> &str {
     let head = message.split(" at line ").next().unwrap_or(message);
+    let head = head.split(", set DuplicateKeyPolicy").next().unwrap_or(head);
     head.split_once(": ").filter(|(front, _)| front.starts_with("line ")).map_or(head, |(_, rest)| rest)
 }
 
@@ -235,6 +237,12 @@ mod tests {
         let Err(broken) = parse(5, "a: 1\nb: [1, 2\nc: 3\n") else { panic!("an open bracket was taken") };
         assert!((6..=8).contains(&broken.line), "{broken:?}");
         assert!(!broken.message.contains("line"), "{broken:?}");
+    }
+
+    #[test]
+    fn a_key_that_stands_twice_is_named() {
+        let Err(broken) = parse(1, "kind: a\nkind: b\n") else { panic!("a key that stands twice was taken") };
+        assert!(broken.message.contains("kind") && !broken.message.contains("Policy"), "{broken:?}");
     }
 
     #[test]

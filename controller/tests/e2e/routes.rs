@@ -89,6 +89,23 @@ async fn a_server_of_ones_own_on_loopback() {
     assert_eq!(other.status, 404);
 }
 
+/// What the README gives newcomers to copy, with the port of a server that is there.
+#[tokio::test]
+async fn the_yaml_of_the_readme_puts_ones_own_server_behind_a_route() {
+    let readme = include_str!("../../README.md");
+    let blocks = readme.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let yaml = blocks.into_iter().find(|block| block.contains("EndpointSlice")).expect("an example with a slice");
+    let folder = TempDir::new().unwrap();
+    let server = Echo::start().unwrap();
+    let port = format!("port: {}", server.address().port());
+    assert!(yaml.contains("port: 3000"), "{yaml}");
+    fs::write(folder.path().join("mine.yaml"), yaml.replace("port: 3000", &port)).unwrap();
+    let program = Program::start(folder.path(), &[]);
+    let answer = ask(Ask { path: "/mine", ..Ask::plain(program.http) }).await;
+    assert_eq!((answer.status, answer.json()["path"].as_str()), (200, Some("/mine")));
+    assert!(!program.log().contains("ERROR") && !program.log().contains("WARN"), "{}", program.log());
+}
+
 #[tokio::test]
 async fn a_certificate_is_replaced_and_connections_stay() {
     let folder = TempDir::new().unwrap();

@@ -136,7 +136,7 @@ fn external_name(
     let name = name.strip_suffix('.').unwrap_or(name);
     let what = format!("Service {}/{}", key.namespace, key.service);
     let discovery = if !settings.allow_external_name {
-        let advice = "allow ExternalName when the program starts, or use a Service with endpoints";
+        let advice = "allow it when the program starts (--allow-external-name), or use a Service with endpoints";
         faults.error("spec.type", Reason::UnsupportedService, "ExternalName isn't allowed: its requests answer 503", advice);
         Discovery::Absent(format!(
             "{what} is an ExternalName, which isn't allowed here; allow it, or use a Service with endpoints"

@@ -58,7 +58,13 @@ fn unknown(full: &str, faults: &mut Faults) -> Said {
 
 fn unsupported(full: &str, known: &Known, faults: &mut Faults) -> Said {
     let message = format!("{} isn't supported: the routes are served without it", known.name);
-    faults.warning(field(full), Reason::UnsupportedAnnotation, message, "remove it if the routes don't need it");
+    let advice = match known.name {
+        "use-regex" => {
+            "write rust-ingress.dev/use-regex in its place: there an expression is for the whole path, and case counts"
+        }
+        _ => "remove it if the routes don't need it",
+    };
+    faults.warning(field(full), Reason::UnsupportedAnnotation, message, advice);
     (VerdictKind::Unsupported, format!("group {}: the routes are served without it", known.group))
 }
 
