@@ -77,13 +77,12 @@ pub fn request_id(headers: &HeaderMap, believed: bool) -> HeaderValue {
 }
 
 fn random_id() -> HeaderValue {
-    const HEX: &[u8; 16] = b"0123456789abcdef";
+    // Arithmetic, not a table: the compiler makes vectors of it.
+    let digit = |nibble: u8| nibble + if nibble < 10 { b'0' } else { b'a' - 10 };
+    let bytes = (u128::from(random()) << 64 | u128::from(random())).to_be_bytes();
     let mut digits = [0u8; 32];
-    let (low, high) = (random(), random());
-    for (at, digit) in digits.iter_mut().enumerate() {
-        let word = if at < 16 { low } else { high };
-        let nibble = (word >> (at % 16 * 4)) & 0xf;
-        *digit = *HEX.get(nibble as usize).unwrap_or(&b'0');
+    for (pair, byte) in digits.as_chunks_mut::<2>().0.iter_mut().zip(bytes) {
+        *pair = [digit(byte >> 4), digit(byte & 0xf)];
     }
     HeaderValue::from_bytes(&digits).unwrap_or_else(|_| HeaderValue::from_static("0"))
 }
