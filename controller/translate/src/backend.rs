@@ -165,6 +165,10 @@ fn cluster_service(world: &World, settings: &Settings, key: &BackendKey, port: (
     let discovery = if endpoints.is_empty() {
         let (why, advice) = match (found.other_port, found.not_ready) {
             (true, _) => ("has EndpointSlices, but none with this port", "check the names of its ports and of the slices'"),
+            // Nothing in a folder makes slices of Pods.
+            (false, 0) if settings.origin == Origin::Files => {
+                ("has no endpoint", "write an EndpointSlice with the label kubernetes.io/service-name, in the same namespace")
+            }
             (false, 0) => ("has no endpoint", "check its selector, and that its Pods run"),
             (false, _) => ("has no endpoint that is ready", "check the readiness of its Pods"),
         };
