@@ -58,7 +58,7 @@ pub fn run(arguments: &Arguments) -> Result<Report> {
                 arguments.requests,
                 arguments.requests / PER_HANDSHAKE
             ),
-            "64 connections (HTTP/2: 16 with 16 streams each); access log off; Host kept, X-Forwarded-For, -Proto, -Host, -Port \
+            "64 connections (HTTP/2: 16 with 16 streams each; handshakes: 8 at a time); access log off; Host kept, X-Forwarded-For, -Proto, -Host, -Port \
              and X-Request-Id set; upstream keep-alive; P-256 certificate, no session resumed."
                 .to_owned(),
             format!("{}; {}.", report::first_line("nginx", &["-v"]), report::first_line("haproxy", &["-v"])),
