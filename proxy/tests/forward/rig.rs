@@ -1,21 +1,20 @@
-//! The rig: a front server around a `Forwarder`, endpoints that are hyper services or scripts on raw sockets, clients.
+//! The rig: a front server around a `Forwarder`; endpoints and clients stand beside it.
+
+mod client;
+mod endpoint;
 
 use std::cell::RefCell;
 use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::{Request, Response, StatusCode, header};
-use http_body_util::combinators::BoxBody;
-use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::TokioIo;
 use rust_ingress_model::backend::{BackendTls, Balance};
 use rust_ingress_model::{
     AppProtocol, Backend, BackendRef, Discovery, Endpoint, KeyStore, ObjectRef, Part, PathMatch, RouteMatch, Rule, Snapshot,
@@ -27,8 +26,10 @@ use rust_ingress_proxy::forward::Forwarder;
 use rust_ingress_proxy::observe::Observer;
 use rust_ingress_proxy::options::Options;
 use rust_ingress_proxy::upstream::Upstreams;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+
+pub use client::{Client, Got, get, request, send, write};
+pub use endpoint::{Server, full, raw, read_head, refusing};
 
 /// Longer than anything takes that works.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -203,232 +204,4 @@ async fn answer(
     }
     response.headers_mut().insert("x-retries", exchange.retries.into());
     Ok(response)
-}
-
-/// An endpoint: a hyper service over HTTP/1 or HTTP/2, counting connections and requests.
-#[derive(Clone)]
-pub struct Server {
-    pub address: SocketAddr,
-    pub connections: Arc<AtomicUsize>,
-    pub requests: Arc<AtomicUsize>,
-    pub seen: Arc<Mutex<Vec<http::request::Parts>>>,
-}
-
-pub type Answer = BoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
-
-pub fn full(text: impl Into<Bytes>) -> Answer {
-    Full::new(text.into()).map_err(|never| match never {}).boxed()
-}
-
-impl Server {
-    /// Answers every request by a function.
-    pub async fn start<F, R>(answer: F) -> Self
-    where
-        F: Fn(Request<Incoming>) -> R + Clone + Send + Sync + 'static,
-        R: Future<Output = Response<Answer>> + Send + 'static,
-    {
-        Self::on(TcpListener::bind("127.0.0.1:0").await.unwrap(), answer, None)
-    }
-
-    pub async fn tls<F, R>(answer: F, tls: Arc<rustls::ServerConfig>) -> Self
-    where
-        F: Fn(Request<Incoming>) -> R + Clone + Send + Sync + 'static,
-        R: Future<Output = Response<Answer>> + Send + 'static,
-    {
-        Self::on(TcpListener::bind("127.0.0.1:0").await.unwrap(), answer, Some(tls))
-    }
-
-    fn on<F, R>(listener: TcpListener, answer: F, tls: Option<Arc<rustls::ServerConfig>>) -> Self
-    where
-        F: Fn(Request<Incoming>) -> R + Clone + Send + Sync + 'static,
-        R: Future<Output = Response<Answer>> + Send + 'static,
-    {
-        let server = Self {
-            address: listener.local_addr().unwrap(),
-            connections: Arc::default(),
-            requests: Arc::default(),
-            seen: Arc::default(),
-        };
-        let this = server.clone();
-        tokio::spawn(async move {
-            loop {
-                let (stream, _) = listener.accept().await.unwrap();
-                stream.set_nodelay(true).unwrap();
-                this.connections.fetch_add(1, Ordering::SeqCst);
-                let (this, answer, tls) = (this.clone(), answer.clone(), tls.clone());
-                tokio::spawn(async move {
-                    let service = service_fn(move |request: Request<Incoming>| {
-                        this.requests.fetch_add(1, Ordering::SeqCst);
-                        let (parts, body) = request.into_parts();
-                        this.seen.lock().unwrap().push(parts.clone());
-                        let response = answer(Request::from_parts(parts, body));
-                        async move { Ok::<_, Infallible>(response.await) }
-                    });
-                    let builder = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
-                    match tls {
-                        None => drop(builder.serve_connection_with_upgrades(TokioIo::new(stream), service).await),
-                        Some(tls) => {
-                            let acceptor = tokio_rustls::TlsAcceptor::from(tls);
-                            if let Ok(stream) = acceptor.accept(stream).await {
-                                let _ = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).await;
-                            }
-                        }
-                    }
-                });
-            }
-        });
-        server
-    }
-
-    /// Says its name.
-    pub async fn named(name: &'static str) -> Self {
-        Self::start(move |_| async move { Response::new(full(name)) }).await
-    }
-
-    pub fn connections(&self) -> usize {
-        self.connections.load(Ordering::SeqCst)
-    }
-
-    pub fn requests(&self) -> usize {
-        self.requests.load(Ordering::SeqCst)
-    }
-}
-
-/// An endpoint of raw bytes: runs a script on every connection, which is told the connection's number.
-pub async fn raw<F, R>(script: F) -> SocketAddr
-where
-    F: Fn(TcpStream, usize) -> R + Clone + Send + Sync + 'static,
-    R: Future<Output = ()> + Send + 'static,
-{
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(async move {
-        for number in 0.. {
-            let (stream, _) = listener.accept().await.unwrap();
-            tokio::spawn(script(stream, number));
-        }
-    });
-    address
-}
-
-/// An address that refuses connections.
-pub async fn refusing() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    listener.local_addr().unwrap()
-}
-
-/// Reads up to the end of a head.
-pub async fn read_head(stream: &mut TcpStream) -> String {
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        let Ok(byte) = stream.read_u8().await else { break };
-        head.push(byte);
-    }
-    String::from_utf8(head).unwrap()
-}
-
-/// What a client got.
-#[derive(Debug)]
-pub struct Got {
-    pub status: u16,
-    pub headers: http::HeaderMap,
-    pub body: Result<String, String>,
-    pub trailers: Option<http::HeaderMap>,
-}
-
-impl Got {
-    pub fn header(&self, name: &str) -> &str {
-        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
-    }
-
-    pub fn text(&self) -> &str {
-        self.body.as_deref().unwrap()
-    }
-
-    async fn of(response: Response<Incoming>) -> Self {
-        let (parts, body) = response.into_parts();
-        let (body, trailers) = match body.collect().await {
-            Ok(collected) => {
-                let trailers = collected.trailers().cloned();
-                (Ok(String::from_utf8(collected.to_bytes().to_vec()).unwrap()), trailers)
-            }
-            Err(error) => (Err(error.to_string()), None),
-        };
-        Self { status: parts.status.as_u16(), headers: parts.headers, body, trailers }
-    }
-}
-
-/// A client's connection to a front.
-pub struct Client<B> {
-    sender: Sender<B>,
-}
-
-enum Sender<B> {
-    H1(hyper::client::conn::http1::SendRequest<B>),
-    H2(hyper::client::conn::http2::SendRequest<B>),
-}
-
-impl<B> Client<B>
-where
-    B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
-    pub async fn h1(front: &Front) -> Self {
-        let stream = TcpStream::connect(front.address).await.unwrap();
-        let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
-        tokio::spawn(connection);
-        Self { sender: Sender::H1(sender) }
-    }
-
-    pub async fn h2(front: &Front) -> Self {
-        Self::h2_to(front.address).await
-    }
-
-    pub async fn h2_to(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).await.unwrap();
-        stream.set_nodelay(true).unwrap();
-        let (sender, connection) =
-            hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
-        tokio::spawn(connection);
-        Self { sender: Sender::H2(sender) }
-    }
-
-    /// The response's head, its body still streaming.
-    pub async fn open(&mut self, request: Request<B>) -> Response<Incoming> {
-        match &mut self.sender {
-            Sender::H1(sender) => {
-                sender.ready().await.unwrap();
-                sender.send_request(request).await.unwrap()
-            }
-            Sender::H2(sender) => sender.send_request(request).await.unwrap(),
-        }
-    }
-
-    pub async fn send(&mut self, request: Request<B>) -> Got {
-        Got::of(self.open(request).await).await
-    }
-}
-
-pub fn request(method: &str, body: impl Into<Bytes>) -> Request<Full<Bytes>> {
-    Request::builder()
-        .method(method)
-        .uri("http://web.test/path?q=1")
-        .header(header::HOST, "web.test")
-        .body(Full::new(body.into()))
-        .unwrap()
-}
-
-/// One request on a connection of its own.
-pub async fn send(front: &Front, request: Request<Full<Bytes>>) -> Got {
-    Client::h1(front).await.send(request).await
-}
-
-pub async fn get(front: &Front) -> Got {
-    send(front, request("GET", "")).await
-}
-
-/// Writes all and closes.
-pub async fn write(mut stream: TcpStream, bytes: &str) {
-    stream.write_all(bytes.as_bytes()).await.unwrap();
-    stream.shutdown().await.unwrap();
 }
