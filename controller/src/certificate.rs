@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rust_ingress_model::{Certificate, KeyPair};
+use rust_ingress_model::{Certificate, Fingerprint, KeyPair};
 use rust_ingress_translate::DefaultCertificate;
 
 /// The name in a certificate that we make: no client trusts it, and it says who made it.
@@ -48,7 +48,7 @@ pub fn make() -> Result<DefaultCertificate, CertificateError> {
     let certificate = params.self_signed(&key)?;
     let pair = KeyPair { chain: vec![certificate.der().to_vec()], key: key.serialize_der().into() };
     let certificate = Certificate { source: None, dns_names: names, not_after: params.not_after.unix_timestamp() };
-    Ok(DefaultCertificate { pair: Arc::new(pair), certificate })
+    Ok(DefaultCertificate { fingerprint: Fingerprint::SELF_MADE, pair: Arc::new(pair), certificate })
 }
 
 /// Reads a chain and its key from two PEM files.

@@ -1,14 +1,18 @@
-//! The driver: keeps the World, translates what changed, publishes it, and logs what is wrong.
+//! The driver: keeps the World, translates what changed, publishes it, tells who wants to know, and logs what is wrong.
 //!
 //! Runs on the main thread of `run`. Changes that arrive while it works join its next turn; none waits for a timer.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 
-use rust_ingress_model::{Fault, Severity, Snapshot};
-use rust_ingress_proxy::{Proxy, PublishFault};
+use rust_ingress_model::{Fault, KeyStore, Part, Report, ReportKey, Severity, Snapshot, StatusPlan};
+use rust_ingress_proxy::PublishFault;
 use rust_ingress_translate::{Change, Dirty, Settings, World, translate};
+
+use crate::plane::Plane;
+
+type Reports = BTreeMap<ReportKey, Part<Report>>;
 
 /// What translation calls the listener of the first address for HTTPS.
 const FIRST_HTTPS: &str = "https";
@@ -17,27 +21,62 @@ const FIRST_HTTPS: &str = "https";
 pub enum Message {
     /// A source has changes.
     Changes(Vec<Change>),
+    /// The source has said all that there was when it started. Nothing is published before: half a World would answer 404
+    /// for the other half.
+    Synced,
     /// The program is to stop.
     Stop,
 }
+
+/// What a turn of the driver made live.
+pub struct Published<'a> {
+    /// What is served.
+    pub snapshot: &'a Arc<Snapshot>,
+    /// The keys of its certificates.
+    pub keys: &'a KeyStore,
+    /// What to write on the objects of this turn.
+    pub status: &'a StatusPlan,
+    /// Faults that weren't there before.
+    pub came: &'a [Fault],
+    /// Faults that are no more.
+    pub went: &'a [Fault],
+}
+
+/// Told after each turn that had something to do, once the snapshot is live. Runs on the driver's thread, so it hands over
+/// and returns.
+pub type Subscriber = Box<dyn FnMut(&Published<'_>)>;
 
 /// Keeps the World and what was published of it.
 pub struct Driver {
     world: World,
     settings: Settings,
     snapshot: Arc<Snapshot>,
-    known: BTreeSet<Fault>,
+    keys: KeyStore,
+    subscribers: Vec<Subscriber>,
+    /// The first turn publishes even an empty World: its listeners answer.
+    began: bool,
 }
 
 impl Driver {
     /// A driver with an empty World, nothing published.
     pub fn new(settings: Settings) -> Self {
-        Self { world: World::default(), settings, snapshot: Arc::default(), known: BTreeSet::new() }
+        let (world, snapshot, keys) = (World::default(), Arc::default(), KeyStore::default());
+        Self { world, settings, snapshot, keys, subscribers: Vec::new(), began: false }
+    }
+
+    /// Tells `subscriber` of each turn from now on.
+    pub fn subscribe(&mut self, subscriber: Subscriber) {
+        self.subscribers.push(subscriber);
     }
 
     /// What was published last.
     pub fn snapshot(&self) -> &Arc<Snapshot> {
         &self.snapshot
+    }
+
+    /// The World, for sources that follow what it refers to.
+    pub fn world(&self) -> &World {
+        &self.world
     }
 
     /// Takes changes into the World; [`Self::turn`] makes them live.
@@ -48,68 +87,99 @@ impl Driver {
     }
 
     /// Translates and publishes. Nothing is published where nothing is different. Gives listeners that couldn't be opened.
-    pub fn turn(&mut self, proxy: &Proxy) -> Vec<PublishFault> {
-        let dirty = self.world.take_dirty();
-        let failed = self.publish(proxy, &dirty);
-        if failed.is_empty() && self.learn_https_port(proxy) {
-            return self.publish(proxy, &Dirty::all());
+    pub fn turn(&mut self, plane: &dyn Plane) -> Vec<PublishFault> {
+        let mut dirty = self.world.take_dirty();
+        if !std::mem::replace(&mut self.began, true) {
+            dirty = Dirty::all();
+        }
+        let failed = self.publish(plane, &dirty);
+        if failed.is_empty() && self.learn_https_port(plane) {
+            return self.publish(plane, &Dirty::all());
         }
         failed
     }
 
-    fn publish(&mut self, proxy: &Proxy, dirty: &Dirty) -> Vec<PublishFault> {
-        let (snapshot, _status) = translate(&self.world, &self.settings, &self.snapshot, dirty);
-        self.log_faults(&snapshot);
-        if snapshot == *self.snapshot {
+    fn publish(&mut self, plane: &dyn Plane, dirty: &Dirty) -> Vec<PublishFault> {
+        if dirty.is_empty() {
             return Vec::new();
         }
-        let snapshot = Arc::new(snapshot);
-        let keys = self.world.key_store(&snapshot, &self.settings);
-        let failed = proxy.publish(snapshot.clone(), &keys);
-        self.snapshot = snapshot;
+        let (snapshot, status) = translate(&self.world, &self.settings, &self.snapshot, dirty);
+        let changes = FaultChanges::between(&self.snapshot.reports, &snapshot.reports);
+        changes.log();
+        let mut failed = Vec::new();
+        if snapshot != *self.snapshot {
+            let snapshot = Arc::new(snapshot);
+            self.keys = self.world.key_store(&snapshot, &self.settings);
+            failed = plane.publish(snapshot.clone(), &self.keys);
+            self.snapshot = snapshot;
+        }
+        let FaultChanges { came, went } = &changes;
+        let published = Published { snapshot: &self.snapshot, keys: &self.keys, status: &status, came, went };
+        self.subscribers.iter_mut().for_each(|subscriber| subscriber(&published));
         failed
     }
 
     /// Where HTTPS was asked for on port 0, only the kernel knows what redirects have to name. Whether that became known now.
-    fn learn_https_port(&mut self, proxy: &Proxy) -> bool {
+    fn learn_https_port(&mut self, plane: &dyn Plane) -> bool {
         let unknown = self.settings.https_port_given.is_none();
         if !unknown || self.settings.https.first().is_none_or(|address| address.port() != 0) {
             return false;
         }
-        let bound = proxy.bound();
+        let bound = plane.bound();
         let given = bound.iter().find(|(name, _)| &**name == FIRST_HTTPS).map(|(_, address)| address.port());
         self.settings.https_port_given = given;
         given.is_some()
     }
 
-    /// Makes changes live as they come, until it is told to stop or nobody can tell it any more.
-    pub fn run(&mut self, messages: &Receiver<Message>, proxy: &Proxy) {
+    /// Makes changes live as they come, until it is told to stop or nobody can tell it any more. `synced`: whether the
+    /// source has said all that there was already.
+    pub fn run(&mut self, messages: &Receiver<Message>, plane: &dyn Plane, mut synced: bool) {
         while let Ok(message) = messages.recv() {
             for message in std::iter::once(message).chain(messages.try_iter()) {
                 match message {
                     Message::Changes(changes) => self.apply(changes),
+                    Message::Synced => synced = true,
                     Message::Stop => return,
                 }
             }
-            for fault in self.turn(proxy) {
+            if !synced {
+                continue;
+            }
+            for fault in self.turn(plane) {
                 tracing::error!(listener = %fault.listener, address = %fault.address, error = %fault.error, "a listener can't be opened; all else is live");
             }
         }
     }
+}
+
+/// What is wrong now and wasn't, and the other way round.
+struct FaultChanges {
+    came: Vec<Fault>,
+    went: Vec<Fault>,
+}
+
+impl FaultChanges {
+    /// Looks at pointers first: most reports are shared with the snapshot before.
+    fn between(old: &Reports, new: &Reports) -> Self {
+        let differing = |one: &Reports, other: &Reports| -> BTreeSet<Fault> {
+            let differs = |key: &ReportKey, report: &Part<Report>| other.get(key).is_none_or(|other| !other.same(report));
+            let reports = one.iter().filter(|(key, report)| differs(key, report));
+            reports.flat_map(|(_, report)| report.faults.iter().cloned()).collect()
+        };
+        let (before, after) = (differing(old, new), differing(new, old));
+        Self { came: after.difference(&before).cloned().collect(), went: before.difference(&after).cloned().collect() }
+    }
 
     /// Logs each fault once when it comes and once when it goes.
-    fn log_faults(&mut self, snapshot: &Snapshot) {
-        let now: BTreeSet<Fault> = snapshot.faults().cloned().collect();
-        for fault in now.difference(&self.known) {
-            let Fault { object, field, reason, message, advice, severity } = fault;
+    fn log(&self) {
+        for Fault { object, field, reason, message, advice, severity } in &self.came {
             match severity {
                 Severity::Error => tracing::error!(%object, field, %reason, "{message}; {advice}"),
                 Severity::Warning => tracing::warn!(%object, field, %reason, "{message}; {advice}"),
             }
         }
-        for Fault { object, field, reason, .. } in self.known.difference(&now) {
+        for Fault { object, field, reason, .. } in &self.went {
             tracing::info!(%object, field, %reason, "resolved");
         }
-        self.known = now;
     }
 }

@@ -8,4 +8,5 @@ pub mod builtin;
 pub mod certificate;
 pub mod cli;
 pub mod driver;
+pub mod plane;
 pub mod source;

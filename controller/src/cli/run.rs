@@ -96,7 +96,7 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     }
     Banner { root: &root, folder: watch.folder(), proxy: &proxy, snapshot: driver.snapshot() }.print();
     watch_on_thread(watch, sender)?;
-    driver.run(&messages, &proxy);
+    driver.run(&messages, &proxy, true);
     proxy.stop();
     Ok(ExitCode::SUCCESS)
 }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use rust_ingress_model::{Certificate, KeyPair};
+use rust_ingress_model::{Certificate, Fingerprint, KeyPair};
 
 /// The IngressClass controller name that is ours.
 pub(crate) const CONTROLLER: &str = "rust-ingress.dev/ingress-controller";
@@ -20,6 +20,8 @@ pub enum Origin {
 /// The certificate for names that no Secret covers.
 #[derive(Clone)]
 pub struct DefaultCertificate {
+    /// What a snapshot calls it.
+    pub fingerprint: Fingerprint,
     /// Chain and key.
     pub pair: Arc<KeyPair>,
     /// What is public of it.
@@ -66,6 +68,6 @@ impl DefaultCertificate {
     /// Reads a chain and its key, both PEM. The error says what is wrong with them.
     pub fn from_pem(chain: &[u8], key: &[u8]) -> Result<Self, String> {
         let usable = crate::certificate::read(None, chain, key)?;
-        Ok(Self { pair: usable.pair, certificate: Certificate::clone(&usable.certificate) })
+        Ok(Self { fingerprint: usable.fingerprint, pair: usable.pair, certificate: Certificate::clone(&usable.certificate) })
     }
 }

@@ -9,11 +9,10 @@ mod reports;
 mod tls;
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::hash::Hash;
 
 use rust_ingress_model::status::ObjectStatus;
-use rust_ingress_model::{BackendKey, Part, Report, ReportKey, Snapshot, StatusPlan};
+use rust_ingress_model::{BackendKey, ObjectRef, Part, Report, ReportKey, Snapshot, StatusPlan};
 
 use crate::dirty::Dirty;
 use crate::ingress::Ingress;
@@ -47,7 +46,8 @@ pub fn translate(world: &World, settings: &Settings, previous: &Snapshot, dirty:
     work.hosts(&dirty);
     dirty.backends.iter().for_each(|key| work.backend(key));
     dirty.objects.iter().for_each(|object| work.object_report(object));
-    let status = work.status();
+    let mut status = work.status(&dirty);
+    status.whole = dirty.is_all();
     (work.snapshot, status)
 }
 
@@ -97,10 +97,16 @@ impl Work<'_> {
         }
     }
 
-    fn status(&self) -> StatusPlan {
-        let ours = self.world.ingresses.values().filter(|ingress| self.ours(ingress));
-        let status = |ingress: &Ingress| ObjectStatus { generation: ingress.generation, addresses: true, conditions: Vec::new() };
-        StatusPlan { objects: ours.map(|ingress| (ingress.reference.clone(), status(ingress))).collect::<BTreeMap<_, _>>() }
+    /// What to write on the Ingresses that are dirty.
+    fn status(&self, dirty: &Dirty) -> StatusPlan {
+        let status = |object: &ObjectRef| {
+            let ingress = self.world.ingresses.get(&(object.namespace.clone(), object.name.clone()))?;
+            let status = ObjectStatus { generation: ingress.generation, addresses: true, conditions: Vec::new() };
+            self.ours(ingress).then_some(status)
+        };
+        let ingresses = dirty.objects.iter().filter(|object| &*object.kind == "Ingress");
+        let planned = ingresses.map(|object| (object.clone(), status(object)));
+        StatusPlan { whole: false, objects: planned.filter(|(_, status)| !dirty.is_all() || status.is_some()).collect() }
     }
 }
 

@@ -69,7 +69,7 @@ impl World {
     /// The keys of a snapshot that was just made from this World.
     pub fn key_store(&self, snapshot: &Snapshot, settings: &Settings) -> KeyStore {
         let mut store = KeyStore::default();
-        let default = settings.default_certificate.as_ref().map(|default| (default.pair.fingerprint(), &default.pair));
+        let default = settings.default_certificate.as_ref().map(|default| (default.fingerprint, &default.pair));
         for fingerprint in snapshot.certificates.keys() {
             let secret = self.certificate(fingerprint).map(|usable| &usable.pair);
             let default = default.as_ref().filter(|(of, _)| of == fingerprint).map(|(_, pair)| *pair);

@@ -6,12 +6,30 @@ use serde::{Deserialize, Serialize};
 
 use crate::names::ObjectRef;
 
-/// What to write on each object that is ours.
+/// What to write on objects that are ours: on those that changed, or on all of them.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct StatusPlan {
-    /// By object.
-    pub objects: BTreeMap<ObjectRef, ObjectStatus>,
+    /// Whether these are all objects that are ours; else those whose status may have changed.
+    #[serde(skip)]
+    pub whole: bool,
+    /// By object; `None` for one that is gone or no longer ours.
+    pub objects: BTreeMap<ObjectRef, Option<ObjectStatus>>,
+}
+
+impl StatusPlan {
+    /// Brings what is known of all objects up to this plan.
+    pub fn apply(self, known: &mut BTreeMap<ObjectRef, ObjectStatus>) {
+        if self.whole {
+            known.clear();
+        }
+        for (object, status) in self.objects {
+            match status {
+                Some(status) => known.insert(object, status),
+                None => known.remove(&object),
+            };
+        }
+    }
 }
 
 /// What to write on one object.

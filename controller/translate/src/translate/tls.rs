@@ -57,7 +57,7 @@ impl Work<'_> {
         self.snapshot.route_sets.entry(INGRESS.into()).or_default();
         let old = self.snapshot.tls_sets.get(INGRESS).cloned();
         let mut set = old.as_deref().cloned().unwrap_or_default();
-        let default = self.settings.default_certificate.as_ref().map(|default| default.pair.fingerprint());
+        let default = self.settings.default_certificate.as_ref().map(|default| default.fingerprint);
         if old.is_none() {
             set.default = default;
         }

@@ -98,5 +98,5 @@ pub fn default_certificate() -> DefaultCertificate {
     let key = PrivateKeyDer::from_pem_slice(&data["tls.key"].0).unwrap();
     let pair = KeyPair { chain, key: key.secret_der().to_vec().into() };
     let certificate = Certificate { source: None, dns_names: vec!["ingress.local".into()], not_after: 4_949_000_000 };
-    DefaultCertificate { pair: Arc::new(pair), certificate }
+    DefaultCertificate { fingerprint: pair.fingerprint(), pair: Arc::new(pair), certificate }
 }
