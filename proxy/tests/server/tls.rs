@@ -165,3 +165,15 @@ fn a_handshake_that_does_not_end_is_cut() {
     plain.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     assert!(!plain.rest().contains("HTTP/1.1"), "plain HTTP on a TLS port gets an alert");
 }
+
+#[test]
+fn the_suite_that_processors_help_with_is_preferred() {
+    let pair = certificate(&["a.example"]);
+    let served = Served::new(options(), &Draft::to(Echo::new().address).https(&[], Some(&pair)));
+    let config = trusting(&[&pair], &[b"http/1.1"]);
+    let first = config.crypto_provider().cipher_suites[0].suite();
+    assert_eq!(first, rustls::CipherSuite::TLS13_AES_256_GCM_SHA384, "the client would take another one");
+    let tls = connect(served.address("https"), &config, "a.example").unwrap();
+    let suite = tls.conn.negotiated_cipher_suite().map(|suite| suite.suite());
+    assert_eq!(suite, Some(rustls::CipherSuite::TLS13_AES_128_GCM_SHA256));
+}
