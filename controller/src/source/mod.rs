@@ -2,6 +2,7 @@
 //!
 //! `files` reads a folder of manifests; the cluster source fills the same World.
 
+pub mod cluster;
 pub mod files;
 pub mod kinds;
 pub mod yaml;

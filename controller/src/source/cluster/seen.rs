@@ -1,0 +1,100 @@
+//! What the API server last said of objects that the World doesn't keep: what the status writer needs to write on them.
+//!
+//! The cluster source fills it before it hands on the change, so that whoever is told of a turn finds its objects here.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use k8s_openapi::api::networking::v1::IngressLoadBalancerIngress;
+use rust_ingress_model::ObjectRef;
+
+/// An Ingress, as last seen.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct SeenIngress {
+    /// `metadata.uid`
+    pub uid: String,
+    /// `metadata.resourceVersion`: what a write has to name.
+    pub resource_version: String,
+    /// `status.loadBalancer.ingress`
+    pub addresses: Vec<IngressLoadBalancerIngress>,
+}
+
+/// Which object an Event is about, beside its name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Involved {
+    /// `networking.k8s.io/v1`
+    pub api_version: &'static str,
+    /// `metadata.uid`
+    pub uid: String,
+}
+
+/// The objects in the cluster, as last seen. Clones share it.
+#[derive(Clone, Default)]
+pub struct Seen(Arc<RwLock<Tables>>);
+
+#[derive(Default)]
+struct Tables {
+    ingresses: HashMap<ObjectRef, SeenIngress>,
+    others: HashMap<ObjectRef, Involved>,
+}
+
+impl Seen {
+    /// The Ingress of this name, unless it is gone.
+    pub fn ingress(&self, object: &ObjectRef) -> Option<SeenIngress> {
+        self.read(|tables| tables.ingresses.get(object).cloned())
+    }
+
+    /// What an Event about an Ingress, IngressClass or Service has to name.
+    pub fn involved(&self, object: &ObjectRef) -> Option<Involved> {
+        self.read(|tables| match tables.ingresses.get(object) {
+            Some(SeenIngress { uid, .. }) => Some(Involved { api_version: "networking.k8s.io/v1", uid: uid.clone() }),
+            None => tables.others.get(object).cloned(),
+        })
+    }
+
+    /// An Ingress is there, or changed.
+    pub fn put_ingress(&self, object: ObjectRef, ingress: SeenIngress) {
+        self.write(|tables| drop(tables.ingresses.insert(object, ingress)));
+    }
+
+    /// Another object is there.
+    pub fn put_other(&self, object: ObjectRef, involved: Involved) {
+        self.write(|tables| drop(tables.others.insert(object, involved)));
+    }
+
+    /// An object is gone.
+    pub fn remove(&self, object: &ObjectRef) {
+        self.write(|tables| {
+            tables.ingresses.remove(object);
+            tables.others.remove(object);
+        });
+    }
+
+    fn read<T>(&self, look: impl FnOnce(&Tables) -> T) -> T {
+        look(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn write(&self, change: impl FnOnce(&mut Tables)) {
+        change(&mut self.0.write().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_find_the_object_until_it_is_gone() {
+        let seen = Seen::default();
+        let ingress = ObjectRef::new("Ingress", "a", "web");
+        let service = ObjectRef::new("Service", "a", "web");
+        seen.put_ingress(ingress.clone(), SeenIngress { uid: "1".into(), resource_version: "7".into(), addresses: Vec::new() });
+        seen.put_other(service.clone(), Involved { api_version: "v1", uid: "2".into() });
+        assert_eq!(seen.involved(&ingress).map(|found| found.uid), Some("1".into()));
+        assert_eq!(seen.involved(&service).map(|found| found.api_version), Some("v1"));
+        assert_eq!(seen.ingress(&ingress).map(|found| found.resource_version), Some("7".into()));
+        seen.remove(&ingress);
+        assert_eq!(seen.ingress(&ingress), None);
+        assert!(seen.involved(&service).is_some());
+    }
+}
