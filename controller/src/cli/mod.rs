@@ -7,6 +7,7 @@ mod banner;
 mod check;
 mod completion;
 mod flags;
+mod log;
 mod report;
 mod run;
 mod signals;

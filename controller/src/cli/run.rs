@@ -9,16 +9,16 @@ use std::process::ExitCode;
 use std::sync::mpsc::{Sender, channel};
 
 use anyhow::{Context as _, bail};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use rust_ingress_proxy::{Proxy, PublishFault};
 use rust_ingress_translate::{Origin, Settings};
-use tracing_subscriber::EnvFilter;
 
 use crate::builtin::Builtin;
 use crate::builtin::echo::Echo;
 use crate::certificate;
 use crate::cli::banner::Banner;
 use crate::cli::flags::{Place, ProxyArgs, address, loopback_place, place};
+use crate::cli::log::LogArgs;
 use crate::cli::{require_folder, signals};
 use crate::driver::{Driver, Message};
 use crate::source::files::{Folder, Watch};
@@ -49,24 +49,10 @@ pub(super) struct RunArgs {
     /// What is presented for names that no Secret covers: two PEM files [default: self-signed, made at start]
     #[arg(long, value_name = "CERT.pem,KEY.pem", value_delimiter = ',', num_args = 1)]
     default_certificate: Vec<PathBuf>,
-    /// How much the program says of itself: error, warn, info, debug, trace, or a filter such as info,rust_ingress=debug
-    #[arg(long, value_name = "LEVEL", default_value = "info", value_parser = log_filter)]
-    log_level: String,
-    /// The form of that log, on standard error
-    #[arg(long, value_name = "FORMAT", default_value = "text")]
-    log_format: LogFormat,
+    #[command(flatten)]
+    log: LogArgs,
     #[command(flatten)]
     proxy: ProxyArgs,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum LogFormat {
-    Text,
-    Json,
-}
-
-fn log_filter(text: &str) -> Result<String, String> {
-    EnvFilter::builder().parse(text).map(|_| text.to_owned()).map_err(|error| error.to_string())
 }
 
 /// Serves until a signal.
@@ -76,7 +62,7 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
             "there is no cluster source yet: it comes with the Helm chart. Give a folder of manifests: rust-ingress run --manifests DIR"
         );
     };
-    start_log(&args)?;
+    args.log.start()?;
     require_folder(&root)?;
     let settings = settings(&args)?;
     let echo = Echo::start().context("can't start the builtin echo backend on loopback")?;
@@ -129,14 +115,4 @@ fn cannot_listen(fault: &PublishFault) -> anyhow::Error {
     let flag = if fault.listener.starts_with("https") { "--https" } else { "--http" };
     let PublishFault { address, error, .. } = fault;
     anyhow::anyhow!("can't listen on {address}: {error}; {} with {flag} ADDRESS", fault.advice())
-}
-
-fn start_log(args: &RunArgs) -> anyhow::Result<()> {
-    let filter = EnvFilter::builder().parse(&args.log_level)?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
-    let started = match args.log_format {
-        LogFormat::Text => log.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).try_init(),
-        LogFormat::Json => log.json().flatten_event(true).try_init(),
-    };
-    started.map_err(|error| anyhow::anyhow!("can't start the log: {error}"))
 }
