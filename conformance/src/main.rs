@@ -4,7 +4,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use rust_ingress_conformance::bench;
+use rust_ingress_conformance::{bench, load};
 
 /// The allocator of the program, so that what is measured in this process is what is shipped.
 #[global_allocator]
@@ -21,11 +21,16 @@ struct Tool {
 enum Command {
     /// Measure, beside nginx and HAProxy where they do the same.
     Bench(bench::Arguments),
+    /// Send requests until standard input is closed, and print what came of them.
+    Load(load::Arguments),
 }
 
 fn main() -> ExitCode {
-    let Command::Bench(arguments) = Tool::parse().command;
-    match bench::run(&arguments) {
+    let done = match Tool::parse().command {
+        Command::Bench(arguments) => bench::run(&arguments),
+        Command::Load(arguments) => load::run(&arguments).map(|()| true),
+    };
+    match done {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
