@@ -1,5 +1,7 @@
 //! `conformance load` counts what it is served, each kind of failure under its own name.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
 use std::process::Command;
