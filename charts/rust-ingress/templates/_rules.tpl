@@ -1,0 +1,103 @@
+{{- /* RBAC rules, each where it is needed and no wider. The program reads; it writes status, Events and its Lease. */}}
+
+{{- /* Namespaced objects that routes are made of. Secrets stand apart: see rust-ingress.secretRules. */}}
+{{- define "rust-ingress.routeRules" -}}
+- apiGroups: [networking.k8s.io]
+  resources: [ingresses]
+  verbs: [get, list, watch]
+- apiGroups: [networking.k8s.io]
+  resources: [ingresses/status]
+  verbs: [patch, update]
+- apiGroups: [""]
+  resources: [services]
+  verbs: [get, list, watch]
+- apiGroups: [discovery.k8s.io]
+  resources: [endpointslices]
+  verbs: [get, list, watch]
+- apiGroups: [events.k8s.io]
+  resources: [events]
+  verbs: [create, patch]
+{{- end }}
+
+{{- /* The program watches one Secret at a time, those that something refers to. RBAC can't follow names that change. */}}
+{{- define "rust-ingress.secretRules" -}}
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [get, list, watch]
+{{- end }}
+
+{{- define "rust-ingress.classRules" -}}
+- apiGroups: [networking.k8s.io]
+  resources: [ingressclasses]
+  verbs: [get, list, watch]
+{{- end }}
+
+{{- define "rust-ingress.nodeRules" -}}
+- apiGroups: [""]
+  resources: [nodes]
+  verbs: [get, list, watch]
+{{- end }}
+
+{{- /* In our own namespace: the Lease, and our Pods, whose nodes' addresses are published. */}}
+{{- define "rust-ingress.ownRules" -}}
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  verbs: [create]
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  resourceNames: [{{ include "rust-ingress.lease" . }}]
+  verbs: [get, list, watch, patch, update]
+{{- if include "rust-ingress.publishesNodes" . }}
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [get, list, watch]
+{{- end }}
+{{- end }}
+
+{{- /* One Role and its binding: root, name, namespace, rules. */}}
+{{- define "rust-ingress.role" -}}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata:
+  {{- include "rust-ingress.metadata" (dict "root" .root "name" .name "namespace" .namespace) | nindent 2 }}
+rules:
+{{ .rules }}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata:
+  {{- include "rust-ingress.metadata" (dict "root" .root "name" .name "namespace" .namespace) | nindent 2 }}
+roleRef:
+  apiGroup: rbac.authorization.k8s.io
+  kind: Role
+  name: {{ .name }}
+subjects:
+- kind: ServiceAccount
+  name: {{ include "rust-ingress.serviceAccount" .root }}
+  namespace: {{ include "rust-ingress.namespace" .root }}
+{{ end }}
+
+{{- /* One ClusterRole and its binding: root, name, rules. */}}
+{{- define "rust-ingress.clusterRole" -}}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata:
+  {{- include "rust-ingress.metadata" (dict "root" .root "name" .name "cluster" true) | nindent 2 }}
+rules:
+{{ .rules }}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata:
+  {{- include "rust-ingress.metadata" (dict "root" .root "name" .name "cluster" true) | nindent 2 }}
+roleRef:
+  apiGroup: rbac.authorization.k8s.io
+  kind: ClusterRole
+  name: {{ .name }}
+subjects:
+- kind: ServiceAccount
+  name: {{ include "rust-ingress.serviceAccount" .root }}
+  namespace: {{ include "rust-ingress.namespace" .root }}
+{{ end }}
