@@ -2,5 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod bench;
+pub mod cluster;
+pub mod image;
 pub mod load;
 pub mod swap;

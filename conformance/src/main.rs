@@ -1,10 +1,10 @@
-//! The conformance tool: benches today, suites as they come. `cargo run --release -p rust-ingress-conformance -- --help`.
+//! The conformance tool: benches, the test cluster, suites. `cargo run --release -p rust-ingress-conformance -- --help`.
 #![forbid(unsafe_code)]
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use rust_ingress_conformance::{bench, load};
+use rust_ingress_conformance::{bench, cluster, load};
 
 /// The allocator of the program, so that what is measured in this process is what is shipped.
 #[global_allocator]
@@ -21,21 +21,20 @@ struct Tool {
 enum Command {
     /// Measure, beside nginx and HAProxy where they do the same.
     Bench(bench::Arguments),
+    /// Bring up, use and take away a real Kubernetes on this machine.
+    Cluster(cluster::cli::Arguments),
     /// Send requests until standard input is closed, and print what came of them.
     Load(load::Arguments),
 }
 
 fn main() -> ExitCode {
     let done = match Tool::parse().command {
-        Command::Bench(arguments) => bench::run(&arguments),
-        Command::Load(arguments) => load::run(&arguments).map(|()| true),
+        Command::Bench(arguments) => bench::run(&arguments).map(|kept| if kept { ExitCode::SUCCESS } else { ExitCode::FAILURE }),
+        Command::Cluster(arguments) => cluster::cli::run(&arguments),
+        Command::Load(arguments) => load::run(&arguments).map(|()| ExitCode::SUCCESS),
     };
-    match done {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("{error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    done.unwrap_or_else(|error| {
+        eprintln!("{error:#}");
+        ExitCode::FAILURE
+    })
 }

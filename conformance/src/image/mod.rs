@@ -1,0 +1,3 @@
+//! Container images, written by ourselves: no container engine and no image registry is needed to make one.
+
+pub mod oci;
