@@ -2,7 +2,9 @@
 #![forbid(unsafe_code)]
 
 pub mod bench;
+pub mod chart;
 pub mod cluster;
 pub mod image;
 pub mod load;
+pub mod suite;
 pub mod swap;

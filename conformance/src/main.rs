@@ -4,7 +4,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use rust_ingress_conformance::{bench, cluster, load};
+use rust_ingress_conformance::{bench, cluster, image, load, suite};
 
 /// The allocator of the program, so that what is measured in this process is what is shipped.
 #[global_allocator]
@@ -23,18 +23,28 @@ enum Command {
     Bench(bench::Arguments),
     /// Bring up, use and take away a real Kubernetes on this machine.
     Cluster(cluster::cli::Arguments),
+    /// The program's container image.
+    Image(image::Arguments),
     /// Send requests until standard input is closed, and print what came of them.
     Load(load::Arguments),
+    /// Prove what the program does on the test cluster.
+    Suite(suite::Arguments),
 }
 
 fn main() -> ExitCode {
     let done = match Tool::parse().command {
-        Command::Bench(arguments) => bench::run(&arguments).map(|kept| if kept { ExitCode::SUCCESS } else { ExitCode::FAILURE }),
+        Command::Bench(arguments) => bench::run(&arguments).map(success),
         Command::Cluster(arguments) => cluster::cli::run(&arguments),
+        Command::Image(arguments) => image::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Load(arguments) => load::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Suite(arguments) => suite::run(&arguments).map(success),
     };
     done.unwrap_or_else(|error| {
         eprintln!("{error:#}");
         ExitCode::FAILURE
     })
+}
+
+fn success(success: bool) -> ExitCode {
+    if success { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -1,6 +1,7 @@
 //! The Helm chart's own consistency, without Helm: `values.yaml`, `values.schema.json`, README and value files name the same keys.
 //!
 //! What Helm and an API server make of the chart is `suite chart` of the conformance tool.
+#![allow(clippy::expect_used, clippy::panic, reason = "tests")]
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -88,7 +89,8 @@ fn every_key_has_a_default() {
 #[test]
 fn every_key_stands_in_the_readme_once() {
     let readme = text("README.md");
-    let listed: Vec<&str> = readme.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` |")).map(|row| row.0).collect();
+    let listed: Vec<&str> =
+        readme.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` |")).map(|row| row.0).collect();
     let set: BTreeSet<String> = listed.iter().map(|key| (*key).to_owned()).collect();
     assert_eq!(listed.len(), set.len(), "a key stands twice in the chart's README");
     let mut wanted = schema_keys();
@@ -126,7 +128,8 @@ fn value_files_have_known_keys_and_a_golden() {
 fn all_options_sets_every_key_that_other_files_leave_alone() {
     // What no value file sets is rendered by nobody, so nobody would see it break.
     let sets: Vec<Value> = value_files().iter().map(|file| yaml(&format!("examples/{file}"))).collect();
-    let free = ["nameOverride", "image.tag", "service.clusterIP", "service.loadBalancerIP", "state.hostPath", "config.limits.h2Streams"];
+    let free =
+        ["nameOverride", "image.tag", "service.clusterIP", "service.loadBalancerIP", "state.hostPath", "config.limits.h2Streams"];
     let unset: Vec<String> = schema_keys()
         .into_iter()
         .filter(|key| !WITHOUT_DEFAULT.contains(&key.as_str()) && !free.contains(&key.as_str()))

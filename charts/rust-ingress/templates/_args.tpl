@@ -3,7 +3,7 @@
 {{- if and .Values.publishStatus.service .Values.publishStatus.addresses }}
 {{- fail "publishStatus: name a service or addresses, not both" }}
 {{- end }}
-{{- if not (concat .Values.config.http .Values.config.https) }}
+{{- if not (or .Values.config.http .Values.config.https) }}
 {{- fail "config.http and config.https: both are empty; nothing would be served" }}
 {{- end }}
 - run

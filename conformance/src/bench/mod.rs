@@ -17,6 +17,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
 
+pub(crate) use report::machine;
 pub use report::{Figure, Report};
 
 /// What to measure, and what to do with it.

@@ -86,7 +86,7 @@ fn number(value: f64) -> String {
 }
 
 /// Date, processor, cores and kernel, as one line.
-fn machine() -> String {
+pub(crate) fn machine() -> String {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let processor = read("/proc/cpuinfo").lines().find_map(|line| Some(line.strip_prefix("model name")?.trim().to_owned()));
     let processor = processor.map(|name| name.trim_start_matches([':', ' ']).to_owned()).unwrap_or_default();

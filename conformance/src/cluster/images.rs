@@ -14,6 +14,7 @@ use super::KUBERNETES;
 use super::golang::{Go, lock};
 use super::process::output;
 use super::programs::Programs;
+use crate::image::libraries;
 use crate::image::oci::{Image, Layer, LayerBuilder, write};
 
 /// The image that holds each Pod's namespaces.
@@ -193,11 +194,4 @@ fn find(tool: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let found = std::env::split_paths(&path).map(|folder| folder.join(tool)).find(|path| path.is_file())?;
     fs::canonicalize(found).ok()
-}
-
-/// The shared libraries of a program, its loader among them; none for a static one.
-fn libraries(program: &Path) -> Result<Vec<String>> {
-    let said = Command::new("ldd").arg(program).output().context("ldd can't be run: apt-get install libc-bin")?;
-    let said = String::from_utf8_lossy(&said.stdout);
-    Ok(said.split_whitespace().filter(|word| word.starts_with('/') && word.contains(".so")).map(str::to_owned).collect())
 }

@@ -206,7 +206,7 @@ pub fn architecture() -> &'static str {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
 
     use super::*;
@@ -220,7 +220,7 @@ mod tests {
         builder.finish().unwrap()
     }
 
-    fn entries(archive: &Path) -> BTreeMap<String, Vec<u8>> {
+    pub fn entries(archive: &Path) -> BTreeMap<String, Vec<u8>> {
         let mut tar = tar::Archive::new(File::open(archive).unwrap());
         let read = |entry: std::io::Result<tar::Entry<'_, File>>| {
             let mut entry = entry.unwrap();

@@ -1,0 +1,45 @@
+//! The suites: what the program does on a real cluster, each one command with a summary line, a JUnit file and a result file.
+//!
+//! A suite is a file (or folder) here and a variant of [`Suite`]; it returns a [`Report`], and everything after that is done once.
+
+pub mod chart;
+mod report;
+
+use anyhow::Result;
+use clap::{Args, Subcommand};
+
+pub use report::{Case, Outcome, Report};
+
+/// Which suite, and what to do with its results.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    #[command(subcommand)]
+    suite: Suite,
+    /// Write the results, with date, machine, cluster and command, into `conformance/results/`
+    #[arg(long, global = true)]
+    write: bool,
+    /// Where the JUnit file goes [default: suites/NAME.xml in the cache folder]
+    #[arg(long, global = true, value_name = "FILE")]
+    junit: Option<std::path::PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Suite {
+    /// The Helm chart: lint, what it renders, what its schema refuses, what an API server says to it
+    Chart(chart::Arguments),
+}
+
+/// Runs a suite; false when a case failed.
+pub fn run(arguments: &Arguments) -> Result<bool> {
+    let report = match &arguments.suite {
+        Suite::Chart(arguments) => chart::run(arguments)?,
+    };
+    let junit = report.write_junit(arguments.junit.as_deref())?;
+    if arguments.write {
+        let command = std::env::args().skip(1).collect::<Vec<_>>().join(" ");
+        println!("results: {}", report.write(&command)?.display());
+    }
+    println!("JUnit: {}", junit.display());
+    println!("{}", report.summary());
+    Ok(report.passed())
+}
