@@ -10,3 +10,4 @@ pub mod cli;
 pub mod driver;
 pub mod plane;
 pub mod source;
+pub mod status;
