@@ -4,6 +4,7 @@
 pub mod bench;
 pub mod chart;
 pub mod cluster;
+pub mod control_plane;
 pub mod image;
 pub mod load;
 pub mod suite;

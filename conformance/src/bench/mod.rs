@@ -5,7 +5,7 @@
 mod change;
 mod http;
 mod observe;
-mod process;
+pub mod process;
 mod report;
 mod routes;
 mod swap;

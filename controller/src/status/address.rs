@@ -131,13 +131,15 @@ impl Steady {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
     use super::*;
 
     fn addresses(list: &[&str]) -> BTreeSet<Address> {
         list.iter().map(|text| text.parse().unwrap()).collect()
     }
 
-    fn service(spec: Value, status: Value) -> BTreeSet<Address> {
+    fn service(spec: &Value, status: &Value) -> BTreeSet<Address> {
         of_service(&serde_json::from_value(json!({"spec": spec, "status": status})).unwrap())
     }
 
@@ -155,28 +157,28 @@ mod tests {
     fn a_service_gives_addresses_by_its_type() {
         let status = json!({"loadBalancer": {"ingress": [{"ip": "192.0.2.9"}, {"hostname": "lb.example.com"}]}});
         let balanced = json!({"type": "LoadBalancer", "clusterIP": "10.96.0.1", "externalIPs": ["192.0.2.7"]});
-        assert_eq!(service(balanced.clone(), status.clone()), addresses(&["192.0.2.9", "lb.example.com", "192.0.2.7"]));
-        assert_eq!(service(balanced, json!({})), addresses(&["192.0.2.7"]), "not yet given one");
+        assert_eq!(service(&balanced, &status), addresses(&["192.0.2.9", "lb.example.com", "192.0.2.7"]));
+        assert_eq!(service(&balanced, &json!({})), addresses(&["192.0.2.7"]), "not yet given one");
         let cluster = json!({"type": "ClusterIP", "clusterIP": "10.96.0.1", "clusterIPs": ["10.96.0.1", "fd00:96::1"]});
-        assert_eq!(service(cluster, status), addresses(&["10.96.0.1", "fd00:96::1"]));
-        assert_eq!(service(json!({"clusterIP": "None", "clusterIPs": ["None"]}), json!({})), addresses(&[]));
+        assert_eq!(service(&cluster, &status), addresses(&["10.96.0.1", "fd00:96::1"]));
+        assert_eq!(service(&json!({"clusterIP": "None", "clusterIPs": ["None"]}), &json!({})), addresses(&[]));
         let node_port = json!({"type": "NodePort", "clusterIP": "10.96.0.1", "externalIPs": ["192.0.2.7"]});
-        assert_eq!(service(node_port, json!({})), addresses(&["192.0.2.7"]));
+        assert_eq!(service(&node_port, &json!({})), addresses(&["192.0.2.7"]));
         assert_eq!(
-            service(json!({"type": "ExternalName", "externalName": "a.example.com"}), json!({})),
+            service(&json!({"type": "ExternalName", "externalName": "a.example.com"}), &json!({})),
             addresses(&["a.example.com"])
         );
     }
 
     #[test]
     fn a_node_gives_its_external_addresses_else_its_internal_ones() {
-        let node = |list: Value| of_node(&serde_json::from_value(json!({"status": {"addresses": list}})).unwrap());
+        let node = |list: &Value| of_node(&serde_json::from_value(json!({"status": {"addresses": list}})).unwrap());
         let internal = json!({"type": "InternalIP", "address": "10.0.0.1"});
         let internal6 = json!({"type": "InternalIP", "address": "fd00::1"});
         let external = json!({"type": "ExternalIP", "address": "192.0.2.1"});
         let name = json!({"type": "Hostname", "address": "node1"});
-        assert_eq!(node(json!([internal, internal6, external, name])), addresses(&["192.0.2.1"]));
-        assert_eq!(node(json!([internal, internal6, name])), addresses(&["10.0.0.1", "fd00::1"]));
+        assert_eq!(node(&json!([internal, internal6, external, name])), addresses(&["192.0.2.1"]));
+        assert_eq!(node(&json!([internal, internal6, name])), addresses(&["10.0.0.1", "fd00::1"]));
     }
 
     #[test]

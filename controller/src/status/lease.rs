@@ -126,6 +126,8 @@ pub fn holder(lease: &Lease) -> &str {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
     use super::*;
 
     fn candidate(identity: &str) -> Election {

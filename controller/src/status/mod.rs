@@ -16,12 +16,12 @@ mod publish;
 mod run;
 mod write;
 
+use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-use kube::Client;
-use tokio::runtime::Handle;
+use kube::{Client, Config};
 use tokio::sync::{mpsc, watch};
 
 pub use crate::status::address::{Address, BadAddress};
@@ -35,10 +35,8 @@ use crate::status::run::{Context, Turn};
 
 /// What the writer is started with.
 pub struct WriterOptions {
-    /// The API server.
-    pub client: Client,
-    /// Where its tasks run: the runtime that the client was made on.
-    pub runtime: Handle,
+    /// How the API server is reached.
+    pub config: Config,
     /// What the cluster source has seen.
     pub seen: Seen,
     /// Which addresses to publish.
@@ -59,9 +57,18 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Starts standing for election. The subscriber is for [`crate::driver::Driver::subscribe`], before its first turn.
-    pub fn start(options: WriterOptions) -> (Self, Subscriber) {
-        let WriterOptions { client, runtime, seen, publish, lease, namespace, pod } = options;
+    /// Starts standing for election, on a thread of its own. The subscriber is for [`crate::driver::Driver::subscribe`],
+    /// before its first turn.
+    ///
+    /// # Errors
+    /// No thread, no runtime, or certificates that can't be used.
+    pub fn start(options: WriterOptions) -> io::Result<(Self, Subscriber)> {
+        let WriterOptions { config, seen, publish, lease, namespace, pod } = options;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let client = {
+            let _guard = runtime.enter();
+            Client::try_from(config).map_err(io::Error::other)?
+        };
         let metrics = Arc::<StatusMetrics>::default();
         let (stop, stopped) = watch::channel(false);
         let (term, terms) = watch::channel(None);
@@ -69,24 +76,28 @@ impl Writer {
         let (end, ended) = channel();
         let elector = Elector::new(client.clone(), &namespace, &lease, &pod, term);
         let context = Context { client, seen, publish, namespace, pod, metrics: metrics.clone() };
-        runtime.spawn(async move {
+        let work = async move {
             // Only when nothing is written any more may another begin.
-            let (writer, elector_stop) = watch::channel(false);
+            let (written, release) = watch::channel(false);
             let writing = async {
                 run::run(context, taken, terms, stopped).await;
-                writer.send_replace(true);
+                written.send_replace(true);
             };
-            tokio::join!(writing, elector.run(elector_stop));
+            tokio::join!(writing, elector.run(release));
+        };
+        let run = move || {
+            runtime.block_on(work);
             if end.send(()).is_err() {
-                tracing::debug!("the status writer ended; nobody waited for it");
+                tracing::debug!("the status writer has ended; nobody waited for it");
             }
-        });
+        };
+        std::thread::Builder::new().name("status".into()).spawn(run)?;
         let subscriber = move |published: &Published<'_>| {
             let Published { status, came, went, .. } = published;
             // A writer that has been stopped takes no more.
             let _stopped = turns.send(Turn { status: (*status).clone(), came: came.to_vec(), went: went.to_vec() });
         };
-        (Self { stop, ended, metrics }, Box::new(subscriber))
+        Ok((Self { stop, ended, metrics }, Box::new(subscriber)))
     }
 
     /// What it has counted.
@@ -94,8 +105,7 @@ impl Writer {
         self.metrics.clone()
     }
 
-    /// Stops writing, then releases the Lease, so that another takes over at once. Waits for that, at most `limit`. Not to be
-    /// called on the writer's own runtime.
+    /// Stops writing, then releases the Lease, so that another takes over at once. Waits for that, at most `limit`.
     pub fn stop(self, limit: Duration) {
         self.stop.send_replace(true);
         if self.ended.recv_timeout(limit).is_err() {

@@ -238,6 +238,8 @@ impl<V> Table<V> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
     use futures_util::stream;
     use serde_json::{Value, json};
 

@@ -40,7 +40,7 @@ pub async fn status(client: Client, object: ObjectRef, write: Write) -> Done {
         match write {
             Write::Publish { version, addresses } => {
                 let entries: Vec<Value> = addresses.iter().map(Address::entry).collect();
-                patch(&ingresses, &object.name, &version, json!(entries)).await.map(Some)
+                patch(&ingresses, &object.name, &version, &json!(entries)).await.map(Some)
             }
             Write::Withdraw => withdraw(&ingresses, &object.name).await,
         }
@@ -54,7 +54,7 @@ pub async fn status(client: Client, object: ObjectRef, write: Write) -> Done {
 }
 
 /// Sets `status.loadBalancer.ingress` of this version of an Ingress; gives the version that this makes.
-async fn patch(ingresses: &Api<Ingress>, name: &str, version: &str, entries: Value) -> Result<String, Error> {
+async fn patch(ingresses: &Api<Ingress>, name: &str, version: &str, entries: &Value) -> Result<String, Error> {
     let body = json!({"metadata": {"resourceVersion": version}, "status": {"loadBalancer": {"ingress": entries}}});
     let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
     let ingress = ingresses.patch_status(name, &params, &Patch::Merge(&body)).await?;
@@ -67,7 +67,7 @@ async fn withdraw(ingresses: &Api<Ingress>, name: &str) -> Result<Option<String>
     let ingress = ingresses.get(name).await?;
     let fields = ingress.metadata.managed_fields.as_deref().unwrap_or_default();
     match ingress.metadata.resource_version {
-        Some(version) if only_ours(fields) => patch(ingresses, name, &version, Value::Null).await.map(Some),
+        Some(version) if only_ours(fields) => patch(ingresses, name, &version, &Value::Null).await.map(Some),
         _ => Ok(None),
     }
 }
@@ -169,6 +169,8 @@ async fn again(events: &Api<Event>, event: &Event) -> Result<(), Error> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
     use super::*;
 
     fn field(manager: &str, path: &Value) -> ManagedFieldsEntry {
