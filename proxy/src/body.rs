@@ -24,8 +24,8 @@ use hyper::body::Incoming;
 use crate::fault::{Kind, RequestFault};
 use crate::upstream::ResponseStream;
 pub(crate) use replay::Replay;
-pub(crate) use watch::Upload;
 use watch::Watch;
+pub(crate) use watch::{Upload, idle_fault, late};
 
 /// Bytes that went through a body, for whoever holds the other end.
 pub type Counter = Rc<Cell<u64>>;
@@ -252,7 +252,7 @@ impl Source {
             }
             Self::Client(incoming) => {
                 let frame = std::task::ready!(http_body::Body::poll_frame(Pin::new(incoming), cx));
-                Poll::Ready(frame.map(|frame| frame.map_err(client_broke)))
+                Poll::Ready(frame.map(|frame| frame.map_err(|error| client_ended().source(error))))
             }
             Self::Endpoint(stream) => stream.poll_frame(cx),
             Self::Replay(replay, place) => replay.poll_frame(place, cx),
@@ -280,9 +280,9 @@ impl Source {
     }
 }
 
-fn client_broke(error: hyper::Error) -> RequestFault {
+/// The client's body didn't come whole.
+pub(crate) fn client_ended() -> RequestFault {
     RequestFault::new(Kind::ClientBody, "the client's body ended early or its framing is broken; the client should send it again")
-        .source(error)
 }
 
 impl http_body::Body for Body {

@@ -3,6 +3,8 @@
 //! `lifecycle` calls [`client_address`] when it makes the exchange, [`request_id`] with it, and [`towards_upstream`]
 //! before forwarding. Nothing a client says of addresses is believed unless it comes from a trusted proxy.
 
+mod kind;
+
 use std::cell::{Cell, RefCell};
 use std::hash::{BuildHasher, Hasher};
 use std::net::{IpAddr, Ipv4Addr};
@@ -12,6 +14,7 @@ use ipnet::IpNet;
 
 use crate::exchange::Exchange;
 use crate::options::Options;
+pub use kind::Kind;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -19,32 +22,6 @@ const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host")
 const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
-const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
-
-/// Fields of one hop (RFC 9110 §7.6.1), beside `Connection` and what it nominates.
-const ONE_HOP: [HeaderName; 7] = [
-    KEEP_ALIVE,
-    PROXY_CONNECTION,
-    HTTP2_SETTINGS,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-    header::TE,
-    header::PROXY_AUTHORIZATION,
-];
-
-/// Fields by which endpoints learn who the client is, beside `X-Forwarded-…`. From anybody but a trusted proxy they go.
-const IDENTITY: [&str; 8] = [
-    "forwarded",
-    "x-real-ip",
-    "x-request-id",
-    "x-scheme",
-    "x-original-forwarded-for",
-    "x-client-ip",
-    "true-client-ip",
-    "x-cluster-client-ip",
-];
 
 /// Whether a peer's word on addresses is taken.
 pub fn trusted(peer: IpAddr, proxies: &[IpNet]) -> bool {
@@ -52,14 +29,19 @@ pub fn trusted(peer: IpAddr, proxies: &[IpNet]) -> bool {
     proxies.iter().any(|proxy| proxy.contains(&peer))
 }
 
+/// The lines of `X-Forwarded-For`.
+pub fn chain(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
+    headers.get_all(X_FORWARDED_FOR).iter().map(HeaderValue::as_bytes)
+}
+
 /// The client: the peer, or, behind trusted proxies, the last address of `X-Forwarded-For` that isn't one of them.
-pub fn client_address(peer: IpAddr, headers: &HeaderMap, proxies: &[IpNet]) -> IpAddr {
+pub fn client_address<'h>(peer: IpAddr, chain: impl Iterator<Item = &'h [u8]>, proxies: &[IpNet]) -> IpAddr {
     let peer = peer.to_canonical();
     if proxies.is_empty() || !trusted(peer, proxies) {
         return peer;
     }
     let mut client = peer;
-    let lines = headers.get_all(X_FORWARDED_FOR).iter().filter_map(|line| line.to_str().ok()).collect::<Vec<_>>();
+    let lines = chain.filter_map(|line| std::str::from_utf8(line).ok()).collect::<Vec<_>>();
     for hop in lines.iter().rev().flat_map(|line| line.rsplit(',')) {
         let Ok(address) = hop.trim().parse::<IpAddr>() else { break };
         client = address.to_canonical();
@@ -71,9 +53,14 @@ pub fn client_address(peer: IpAddr, headers: &HeaderMap, proxies: &[IpNet]) -> I
 }
 
 /// The request's id: a trusted proxy's, or 32 random hexadecimal digits. For finding a request again, not for secrets.
-pub fn request_id(headers: &HeaderMap, believed: bool) -> HeaderValue {
-    let given = headers.get(X_REQUEST_ID).filter(|id| believed && (1..=128).contains(&id.len()));
-    given.cloned().unwrap_or_else(random_id)
+pub fn request_id(given: Option<&[u8]>, believed: bool) -> HeaderValue {
+    let given = given.filter(|id| believed && (1..=128).contains(&id.len()));
+    given.and_then(|id| HeaderValue::from_bytes(id).ok()).unwrap_or_else(random_id)
+}
+
+/// `X-Request-Id` as sent.
+pub fn given_id(headers: &HeaderMap) -> Option<&[u8]> {
+    headers.get(X_REQUEST_ID).map(HeaderValue::as_bytes)
 }
 
 fn random_id() -> HeaderValue {
@@ -114,14 +101,13 @@ pub fn towards_upstream(headers: &mut HeaderMap, exchange: &Exchange, options: &
         strip_identity(headers);
     }
     let peer = text(exchange.connection.peer.ip().to_canonical());
-    let proto = HeaderValue::from_static(if exchange.connection.tls.is_some() { "https" } else { "http" });
     if options.send_forwarded {
-        add_forwarded(headers, &peer, &proto);
+        add_forwarded(headers, exchange);
     }
     if let Some(host) = headers.get(header::HOST).cloned() {
         or_insert(headers, X_FORWARDED_HOST, host);
     }
-    or_insert(headers, X_FORWARDED_PROTO, proto);
+    or_insert(headers, X_FORWARDED_PROTO, HeaderValue::from_static(proto(exchange)));
     or_insert(headers, X_FORWARDED_PORT, port_text(exchange.connection.local.port()));
     let client = if exchange.client == exchange.connection.peer.ip() { peer.clone() } else { text(exchange.client) };
     headers.insert(X_REAL_IP, client);
@@ -169,14 +155,24 @@ fn port_text(port: u16) -> HeaderValue {
 }
 
 /// `Forwarded` (RFC 7239 §4): this hop's element is added at the end.
-fn add_forwarded(headers: &mut HeaderMap, peer: &HeaderValue, proto: &HeaderValue) {
-    let quoted = |value: &HeaderValue| value.to_str().unwrap_or("unknown").replace(['"', '\\'], "");
-    let (peer, proto) = (quoted(peer), quoted(proto));
-    let node = if peer.contains(':') { format!("\"[{peer}]\"") } else { peer };
-    let host = headers.get(header::HOST).map(quoted).unwrap_or_default();
-    if let Ok(element) = HeaderValue::try_from(format!("for={node};host=\"{host}\";proto={proto}")) {
+fn add_forwarded(headers: &mut HeaderMap, exchange: &Exchange) {
+    let host = headers.get(header::HOST).map(HeaderValue::as_bytes).unwrap_or_default();
+    if let Ok(element) = HeaderValue::try_from(forwarded(exchange, host)) {
         headers.append(header::FORWARDED, element);
     }
+}
+
+/// This hop's element of `Forwarded`, for a `Host`.
+pub fn forwarded(exchange: &Exchange, host: &[u8]) -> String {
+    let peer = exchange.connection.peer.ip().to_canonical();
+    let node = if peer.is_ipv6() { format!("\"[{peer}]\"") } else { peer.to_string() };
+    let host = String::from_utf8_lossy(host).replace(['"', '\\'], "");
+    format!("for={node};host=\"{host}\";proto={}", proto(exchange))
+}
+
+/// What the client speaks: `http` or `https`.
+pub fn proto(exchange: &Exchange) -> &'static str {
+    if exchange.connection.tls.is_some() { "https" } else { "http" }
 }
 
 /// Takes out what belongs to one hop: `Connection`, what it nominates, and the fields of RFC 9110 §7.6.1.
@@ -204,26 +200,30 @@ pub fn strip_hop(headers: &mut HeaderMap, upgrade: bool) {
 
 /// Whether a field belongs to one hop. Lengths are asked first: they settle nearly all names.
 fn one_hop(name: &HeaderName) -> bool {
-    matches!(name.as_str().len(), 2 | 7 | 10 | 14 | 16 | 17 | 19) && (*name == header::CONNECTION || ONE_HOP.contains(name))
+    matches!(name.as_str().len(), 2 | 7 | 10 | 14 | 16 | 17 | 19) && kind(name).one_hop()
 }
 
-/// Takes out the fields that `Connection` nominates, but for those that a client must not take away.
+fn kind(name: &HeaderName) -> Kind {
+    Kind::of(name.as_str().as_bytes())
+}
+
+/// Takes out the fields that `Connection` nominates.
 fn strip_nominated(headers: &mut HeaderMap) {
-    let plain = |value: &HeaderValue| matches!(value.as_bytes(), b"keep-alive" | b"close");
-    if headers.get_all(header::CONNECTION).iter().all(plain) {
-        return;
-    }
-    let kept = [header::HOST, header::AUTHORIZATION, header::COOKIE, header::CONTENT_LENGTH, header::CONTENT_TYPE];
-    let nominated: Vec<HeaderName> = headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
-        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
-        .filter(|name| !identity(name) && !kept.contains(name))
-        .collect();
-    for name in nominated {
+    for name in nominated(headers.get_all(header::CONNECTION).iter().map(HeaderValue::as_bytes)) {
         headers.remove(name);
     }
+}
+
+/// The fields that the values of `Connection` nominate, but for those that a client must not take away.
+pub fn nominated<'h>(values: impl Iterator<Item = &'h [u8]>) -> Vec<HeaderName> {
+    const KEPT: [HeaderName; 5] =
+        [header::HOST, header::AUTHORIZATION, header::COOKIE, header::CONTENT_LENGTH, header::CONTENT_TYPE];
+    values
+        .filter(|value| !matches!(*value, b"keep-alive" | b"close"))
+        .flat_map(|value| value.split(|byte| *byte == b','))
+        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
+        .filter(|name| !kind(name).identity() && !KEPT.contains(name))
+        .collect()
 }
 
 fn lists(value: &HeaderValue, token: &str) -> bool {
@@ -231,16 +231,11 @@ fn lists(value: &HeaderValue, token: &str) -> bool {
     tokens.map(<[u8]>::trim_ascii).any(|found| found.eq_ignore_ascii_case(token.as_bytes()))
 }
 
-fn identity(name: &HeaderName) -> bool {
-    let name = name.as_str();
-    name.starts_with("x-forwarded") || IDENTITY.contains(&name)
-}
-
 /// Takes out what a client says of itself.
 fn strip_identity(headers: &mut HeaderMap) {
     // One pass that finds nothing is the ordinary case: all of these begin with f, x or t.
     let found: Vec<HeaderName> =
-        headers.keys().filter(|name| name.as_str().starts_with(['f', 'x', 't']) && identity(name)).cloned().collect();
+        headers.keys().filter(|name| name.as_str().starts_with(['f', 'x', 't']) && kind(name).identity()).cloned().collect();
     for name in found {
         headers.remove(name);
     }
@@ -276,8 +271,8 @@ mod tests {
         let mut headers = headers(list);
         let mut exchange = Exchange::new(Arc::new(connection), Method::GET, Protocol::Http11);
         let peer = exchange.connection.peer.ip();
-        exchange.client = client_address(peer, &headers, &options.trusted_proxies);
-        exchange.request_id = request_id(&headers, trusted(peer, &options.trusted_proxies));
+        exchange.client = client_address(peer, chain(&headers), &options.trusted_proxies);
+        exchange.request_id = request_id(given_id(&headers), trusted(peer, &options.trusted_proxies));
         towards_upstream(&mut headers, &exchange, &options, false);
         headers
     }
@@ -323,7 +318,7 @@ mod tests {
     #[test]
     fn the_client_is_the_last_address_that_is_no_trusted_proxy() {
         let proxies = ["192.0.2.0/24".parse().unwrap(), "10.0.0.0/8".parse().unwrap()];
-        let client = |chain| client_address("192.0.2.7".parse().unwrap(), &headers(&[("x-forwarded-for", chain)]), &proxies);
+        let client = |chain| client_address("192.0.2.7".parse().unwrap(), [str::as_bytes(chain)].into_iter(), &proxies);
         assert_eq!(client("6.6.6.6, 203.0.113.9, 10.1.1.1").to_string(), "203.0.113.9");
         assert_eq!(client("10.2.2.2").to_string(), "10.2.2.2");
         assert_eq!(client("6.6.6.6, nonsense, 10.1.1.1").to_string(), "10.1.1.1");

@@ -18,6 +18,7 @@ pub mod local;
 pub mod observe;
 pub mod options;
 pub mod proxy;
+pub mod relay;
 pub mod respond;
 pub mod route;
 pub mod server;

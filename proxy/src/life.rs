@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use http::request::Parts;
+use http::Method;
 
 use crate::body::{Counter, Ended};
 use crate::exchange::{Exchange, Protocol};
@@ -37,9 +37,8 @@ pub struct Life {
 
 impl Life {
     /// A request begins.
-    pub fn begin(client: Rc<Client>, parts: &Parts) -> Self {
-        let protocol = Protocol::of(parts.version, &parts.headers);
-        let exchange = Exchange::new(client.facts.clone(), parts.method.clone(), protocol);
+    pub fn begin(client: Rc<Client>, method: Method, protocol: Protocol) -> Self {
+        let exchange = Exchange::new(client.facts.clone(), method, protocol);
         let ordinal = client.begin();
         let counted = client.core.enter_request();
         let host = NO_HOST.with(Clone::clone);
@@ -63,9 +62,9 @@ impl Life {
         self.sent.set(ended.bytes);
     }
 
-    /// Bytes of an upgraded connection: from the client, and to it.
+    /// Bytes of bodies that weren't hyper's, or of an upgraded connection: from the client, and to it.
     pub fn relayed(&mut self, received: u64, sent: u64) {
-        self.received = Some(Rc::new(Cell::new(received)));
+        self.received = (received > 0).then(|| Rc::new(Cell::new(received)));
         self.sent.set(sent);
     }
 }

@@ -28,7 +28,7 @@ use crate::{headers, local, route, upgrade};
 pub async fn serve(client: Rc<Client>, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
     let (mut parts, incoming) = request.into_parts();
     let asked = Asked::of(&parts.method, parts.version, &parts.headers);
-    let mut life = Life::begin(client, &parts);
+    let mut life = Life::begin(client, parts.method.clone(), Protocol::of(parts.version, &parts.headers));
     let mut body = Body::incoming(incoming);
     if !http_body::Body::is_end_stream(&body) {
         body = body.counted(life.received.insert(Counter::default()).clone());
@@ -102,9 +102,9 @@ fn gate(life: &mut Life, parts: &mut Parts) -> Result<(), RequestFault> {
     let client = &life.client;
     let core = &client.core.shared;
     let peer = client.facts.peer.ip();
-    life.exchange.client = headers::client_address(peer, &parts.headers, &core.options.trusted_proxies);
+    life.exchange.client = headers::client_address(peer, headers::chain(&parts.headers), &core.options.trusted_proxies);
     let believed = headers::trusted(peer, &core.options.trusted_proxies);
-    life.exchange.request_id = headers::request_id(&parts.headers, believed);
+    life.exchange.request_id = headers::request_id(headers::given_id(&parts.headers), believed);
     if let Some((fault, sent)) = client.link.refusal(life.ordinal).filter(|_| !client.h2) {
         life.refused = true;
         life.exchange.protocol = Protocol::of(sent.version, &sent.headers);

@@ -29,6 +29,11 @@ impl Asked {
             && headers.get(header::CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"));
         Self { head: *method == Method::HEAD, grpc }
     }
+
+    /// What an HTTP/1 request asks for.
+    pub fn h1(head: bool) -> Self {
+        Self { head, grpc: false }
+    }
 }
 
 /// The response to a fault: plain text, or a gRPC status for gRPC requests.

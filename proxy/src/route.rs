@@ -1,17 +1,16 @@
 //! The route stage: which rule takes the request. Called by `lifecycle`; the index itself is the model's.
 
 use rust_ingress_model::precedence::Found;
-use rust_ingress_model::{PathMatch, RouteIndex};
+use rust_ingress_model::{PathMatch, RequestHead, RouteIndex};
 
 use crate::fault::{Kind, RequestFault};
-use crate::gate::head::View;
 
 /// The rule for an admitted request.
 ///
 /// # Errors
 /// 404: no host, or no path of its host, takes it.
-pub fn find<'t>(routes: &'t RouteIndex, view: View<'_>) -> Result<Found<'t>, RequestFault> {
-    routes.find(&view).ok_or_else(|| {
+pub fn find<'t>(routes: &'t RouteIndex, head: impl RequestHead) -> Result<Found<'t>, RequestFault> {
+    routes.find(&head).ok_or_else(|| {
         RequestFault::new(Kind::RouteNotFound, "no route takes this host and path; check the host and path of the Ingress")
     })
 }

@@ -65,8 +65,13 @@ pub fn keep(response: &mut Response<Body>, client: Option<OnUpgrade>) -> Result<
             response.extensions_mut().insert(Sides { client, endpoint });
             Ok(())
         }
-        _ => Err(RequestFault::new(Kind::UpstreamProtocol, "the endpoint switched protocols without being asked to")),
+        _ => Err(unasked()),
     }
+}
+
+/// The fault of an endpoint that switches protocols though nobody asked it to.
+pub fn unasked() -> RequestFault {
+    RequestFault::new(Kind::UpstreamProtocol, "the endpoint switched protocols without being asked to")
 }
 
 /// Answers 101 and relays in a task of its own; the exchange ends with it.

@@ -156,10 +156,7 @@ impl Watch {
             std::task::ready!(timer.as_mut().poll(cx));
             let now = Instant::now();
             if self.deadline.is_some_and(|deadline| deadline <= now) {
-                return Poll::Ready(RequestFault::new(
-                    Kind::RequestTimeout,
-                    "the request didn't end within the route's request timeout; see what the endpoint or the client waits for",
-                ));
+                return Poll::Ready(late());
             }
             let due = self.due();
             if due <= now {
@@ -182,7 +179,16 @@ impl Watch {
     }
 }
 
-fn idle_fault(side: Side, idle: Duration) -> RequestFault {
+/// The request's time ended while a body was on its way.
+pub(crate) fn late() -> RequestFault {
+    RequestFault::new(
+        Kind::RequestTimeout,
+        "the request didn't end within the route's request timeout; see what the endpoint or the client waits for",
+    )
+}
+
+/// Nothing came of a body for so long.
+pub(crate) fn idle_fault(side: Side, idle: Duration) -> RequestFault {
     let seconds = idle.as_secs_f32();
     match side {
         Side::Client => RequestFault::new(

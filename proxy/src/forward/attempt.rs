@@ -9,30 +9,31 @@ use http_body::Body as _;
 use hyper::body::Incoming;
 
 use super::Inner;
+use super::course::{Course, Next};
 use super::faults::{self, Place};
-use super::job::{Job, Next};
+use super::job::Job;
 use super::times::Times;
 use crate::body::Body;
 use crate::exchange::Exchange;
 use crate::fault::{Kind, RequestFault};
-use crate::upstream::{Connect, Endpoint, H1, H2Lease, H2Place, Lease, Local, LocalUpstream, ResponseStream};
+use crate::upstream::{Connect, Endpoint, H1, H2Lease, H2Place, Lease, Local, LocalUpstream, Raw, ResponseStream};
 
-/// The attempts of one request.
+/// The attempts of one request: where it goes, and what it shares with others.
 #[derive(Clone, Copy)]
-pub(super) struct Attempts<'a> {
-    pub(super) inner: &'a Inner,
-    pub(super) target: &'a Rc<LocalUpstream>,
-    pub(super) times: &'a Times,
+pub(crate) struct Attempts<'a> {
+    pub(crate) inner: &'a Inner,
+    pub(crate) target: &'a Rc<LocalUpstream>,
+    pub(crate) times: &'a Times,
 }
 
 /// A failed attempt.
-struct Failure {
-    fault: RequestFault,
-    next: Next,
+pub(crate) struct Failure {
+    pub(crate) fault: RequestFault,
+    pub(crate) next: Next,
 }
 
 impl Failure {
-    fn last(fault: RequestFault) -> Self {
+    pub(crate) fn last(fault: RequestFault) -> Self {
         Self { fault, next: Next::Give }
     }
 }
@@ -40,29 +41,66 @@ impl Failure {
 impl<'a> Attempts<'a> {
     /// Tries until there is a response, or no further attempt is allowed.
     pub(super) async fn run(self, mut job: Job<'a>, exchange: &mut Exchange) -> Result<Response<Body>, RequestFault> {
-        let all = self.inner.local.candidates(self.target).await?;
+        let all = self.endpoints().await?;
         loop {
-            let endpoint = self.inner.local.choose(self.target, &all, &job.tried).ok_or_else(|| self.nowhere())?;
-            exchange.endpoint = Some(endpoint.address);
-            let more = all.len() > job.tried.len() + 1;
-            let next = match self.attempt(&mut job, exchange, endpoint).await {
-                Ok(response) => match job.after_response(response.status()) {
-                    Next::Give => return Ok(response),
-                    next => next,
-                },
-                Err(Failure { fault, next: Next::Give }) => return Err(fault),
-                // Every endpoint has refused a connection.
-                Err(Failure { fault, .. }) if !job.tried.is_empty() && !more => return Err(fault),
-                Err(Failure { next, .. }) => next,
+            let endpoint = self.choose(&all, &job.course, exchange)?;
+            let failure = match self.attempt(&mut job, exchange, endpoint).await {
+                Ok(response) => {
+                    let whole = job.whole();
+                    match job.course.after_response(response.status(), whole) {
+                        Next::Give => return Ok(response),
+                        next => Ok(next),
+                    }
+                }
+                Err(failure) => Err(failure),
             };
-            exchange.retries += 1;
-            self.target.metrics.retried();
-            if let Next::After(backoff) = next
-                && backoff > 0
-            {
-                tokio::time::sleep(Duration::from_millis(backoff.into())).await;
-            }
+            self.again(failure, &all, &job.course, exchange).await?;
         }
+    }
+
+    /// The endpoints to choose from.
+    pub(crate) async fn endpoints(&self) -> Result<Rc<[Rc<Endpoint>]>, RequestFault> {
+        self.inner.local.candidates(self.target).await
+    }
+
+    /// The endpoint of the next attempt.
+    pub(crate) fn choose(
+        &self,
+        all: &[Rc<Endpoint>],
+        course: &Course<'_>,
+        exchange: &mut Exchange,
+    ) -> Result<Rc<Endpoint>, RequestFault> {
+        let endpoint = self.inner.local.choose(self.target, all, &course.tried).ok_or_else(|| self.nowhere())?;
+        exchange.endpoint = Some(endpoint.address);
+        Ok(endpoint)
+    }
+
+    /// After an attempt that isn't the last: counts, and waits where the rule says so.
+    ///
+    /// # Errors
+    /// It was the last: its fault.
+    pub(crate) async fn again(
+        &self,
+        ended: Result<Next, Failure>,
+        all: &[Rc<Endpoint>],
+        course: &Course<'_>,
+        exchange: &mut Exchange,
+    ) -> Result<(), RequestFault> {
+        let next = match ended {
+            Ok(next) => next,
+            Err(Failure { fault, next: Next::Give }) => return Err(fault),
+            // Every endpoint has refused a connection.
+            Err(Failure { fault, .. }) if !course.tried.is_empty() && all.len() <= course.tried.len() => return Err(fault),
+            Err(Failure { next, .. }) => next,
+        };
+        exchange.retries += 1;
+        self.target.metrics.retried();
+        if let Next::After(backoff) = next
+            && backoff > 0
+        {
+            tokio::time::sleep(Duration::from_millis(backoff.into())).await;
+        }
+        Ok(())
     }
 
     fn nowhere(&self) -> RequestFault {
@@ -83,18 +121,19 @@ impl<'a> Attempts<'a> {
         self.over_h1(job, exchange, lease).await
     }
 
-    fn place<'p>(&'p self, endpoint: &Endpoint) -> Place<'p> {
+    pub(crate) fn place<'p>(&'p self, endpoint: &Endpoint) -> Place<'p> {
         Place { backend: &self.target.upstream.key, endpoint: endpoint.address }
     }
 
     async fn over_h1(&self, job: &mut Job<'_>, exchange: &mut Exchange, lease: Lease) -> Result<Response<Body>, Failure> {
         let endpoint = lease.endpoint().clone();
-        let idle = if job.fresh { None } else { endpoint.take_idle() };
+        let idle = if job.course.fresh { None } else { endpoint.take_idle() };
         let reused = idle.is_some();
         let mut connection = match idle {
-            Some(connection) => {
+            Some(idle) => {
                 self.target.metrics.reused();
-                connection
+                let made = idle.into_h1(self.inner.options.limits.head_bytes).await;
+                made.map_err(|error| self.failed(job, &endpoint, true, error, true))?
             }
             // Boxed: connecting is rare, and its state is larger than all the rest of a request's.
             None => Box::pin(self.connect_h1(job, &endpoint)).await?,
@@ -130,7 +169,8 @@ impl<'a> Attempts<'a> {
                 (place, true)
             }
             H2Place::Make(making) => {
-                let stream = Box::pin(self.connect(job, &endpoint)).await?;
+                let whole = job.whole();
+                let stream = Box::pin(self.connect(&mut job.course, whole, &endpoint)).await?;
                 let made = making.finish(stream, &self.inner.options.limits, self.target.metrics.clone()).await;
                 (made.map_err(|error| self.failed(job, &endpoint, false, error, true))?, false)
             }
@@ -167,13 +207,20 @@ impl<'a> Attempts<'a> {
     }
 
     async fn connect_h1(&self, job: &mut Job<'_>, endpoint: &Rc<Endpoint>) -> Result<Box<H1>, Failure> {
-        let stream = self.connect(job, endpoint).await?;
-        let made = H1::new(stream, self.inner.options.limits.head_bytes, self.target.metrics.clone()).await;
+        let whole = job.whole();
+        let stream = self.connect(&mut job.course, whole, endpoint).await?;
+        let raw = Raw::new(stream, self.target.metrics.clone());
+        let made = H1::new(raw, self.inner.options.limits.head_bytes).await;
         made.map_err(|error| self.failed(job, endpoint, false, error, true))
     }
 
     /// A connection's bytes, counted; the endpoint is left out for a while when there is none.
-    async fn connect(&self, job: &mut Job<'_>, endpoint: &Rc<Endpoint>) -> Result<crate::upstream::Stream, Failure> {
+    pub(crate) async fn connect(
+        &self,
+        course: &mut Course<'_>,
+        whole: bool,
+        endpoint: &Rc<Endpoint>,
+    ) -> Result<crate::upstream::Stream, Failure> {
         let begun = Instant::now();
         match Connect.within(self.times.connect, endpoint).await {
             Ok(stream) => {
@@ -188,7 +235,7 @@ impl<'a> Attempts<'a> {
                     self.target.metrics.ejected();
                 }
                 let fault = faults::connect(error, self.place(endpoint));
-                Err(Failure { fault, next: job.after_connect(endpoint.address) })
+                Err(Failure { fault, next: course.after_connect(endpoint.address, whole) })
             }
         }
     }
@@ -235,7 +282,8 @@ impl<'a> Attempts<'a> {
             return Failure::last(fault);
         }
         let fault = faults::send(error, unsent, self.place(endpoint));
-        let next = job.after_send(&fault, reused);
+        let whole = job.whole();
+        let next = job.course.after_send(&fault, reused, whole);
         Failure { fault, next }
     }
 }

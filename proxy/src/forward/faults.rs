@@ -11,9 +11,9 @@ use crate::upstream::ConnectError;
 
 /// Where an attempt went, for messages.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Place<'a> {
-    pub(super) backend: &'a BackendKey,
-    pub(super) endpoint: SocketAddr,
+pub(crate) struct Place<'a> {
+    pub(crate) backend: &'a BackendKey,
+    pub(crate) endpoint: SocketAddr,
 }
 
 impl std::fmt::Display for Place<'_> {
@@ -57,21 +57,26 @@ pub(super) fn connect(error: ConnectError, place: Place<'_>) -> RequestFault {
 
 /// hyper's error while a response's head was awaited.
 pub(super) fn send(error: hyper::Error, unsent: bool, place: Place<'_>) -> RequestFault {
-    let (kind, message) = if error.is_parse() {
-        (
-            Kind::UpstreamProtocol,
-            format!("{place} answered with something that isn't the HTTP it is asked for: {error}; check the backend protocol"),
-        )
-    } else {
-        (Kind::UpstreamReset, format!("{place} closed the connection before its response; see the endpoint's log"))
-    };
+    let fault = if error.is_parse() || protocol(&error) { not_http(&error, place) } else { closed(place) };
     let retry = if unsent || refused(&error) { Retry::Unsent } else { Retry::Idempotent };
-    let kind = if protocol(&error) { Kind::UpstreamProtocol } else { kind };
-    RequestFault::new(kind, message).retry(retry).source(error)
+    fault.retry(retry).source(error)
+}
+
+/// What came isn't HTTP.
+pub(crate) fn not_http(error: &dyn std::fmt::Display, place: Place<'_>) -> RequestFault {
+    let message =
+        format!("{place} answered with something that isn't the HTTP it is asked for: {error}; check the backend protocol");
+    RequestFault::new(Kind::UpstreamProtocol, message)
+}
+
+/// The connection ended where a response's head should have come.
+pub(crate) fn closed(place: Place<'_>) -> RequestFault {
+    let message = format!("{place} closed the connection before its response; see the endpoint's log");
+    RequestFault::new(Kind::UpstreamReset, message)
 }
 
 /// No response head in time.
-pub(super) fn slow(place: Place<'_>) -> RequestFault {
+pub(crate) fn slow(place: Place<'_>) -> RequestFault {
     let message =
         format!("{place} took the request and sent no response head in time; see what it waits for, or raise the timeout");
     RequestFault::new(Kind::ResponseTimeout, message)

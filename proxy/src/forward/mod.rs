@@ -5,7 +5,8 @@
 //! attempts, the connect timeout is one around `Connect`; all are composed statically, so that a request boxes nothing.
 
 mod attempt;
-mod faults;
+mod course;
+pub(crate) mod faults;
 mod head;
 mod job;
 mod times;
@@ -27,9 +28,10 @@ use crate::filters::{self, Flow, Scene};
 use crate::observe::Observer;
 use crate::options::Options;
 use crate::upstream::{Local, LocalUpstream, Upstreams};
-use attempt::Attempts;
+pub(crate) use attempt::{Attempts, Failure};
+pub(crate) use course::Course;
 use job::Job;
-use times::Times;
+pub(crate) use times::Times;
 
 type Layers = ServiceBuilder<Stack<GlobalConcurrencyLimitLayer, Stack<LoadShedLayer, Identity>>>;
 
@@ -37,9 +39,9 @@ type Layers = ServiceBuilder<Stack<GlobalConcurrencyLimitLayer, Stack<LoadShedLa
 #[derive(Clone)]
 pub struct Forwarder(Rc<Inner>);
 
-struct Inner {
-    options: Arc<Options>,
-    observer: Arc<Observer>,
+pub(crate) struct Inner {
+    pub(crate) options: Arc<Options>,
+    pub(crate) observer: Arc<Observer>,
     local: Rc<Local>,
     layers: Layers,
 }
@@ -67,24 +69,53 @@ impl Forwarder {
         exchange: &mut Exchange,
         request: http::Request<Body>,
     ) -> Result<http::Response<Body>, RequestFault> {
-        let inner = &*self.0;
         let (mut parts, body) = request.into_parts();
-        let drawn = inner.draw(rule)?;
-        let target = inner.target(upstreams, drawn, exchange)?;
+        let aim = self.aim(upstreams, rule, exchange)?;
+        let (inner, drawn, times) = (aim.inner, aim.drawn, aim.times);
         if !drawn.filters.is_empty()
             && let Flow::Answer(answer) = filters::request(&drawn.filters, &mut parts, &scene(rule, exchange))?
         {
             return Ok(crate::respond::ours(answer));
         }
-        let times = Times::of(rule, &inner.options.timeouts, exchange.start);
         let job = Job::new(rule, &inner.options.limits, &times, parts, body)?;
-        let attempts = Attempts { inner, target: &target, times: &times };
+        let attempts = aim.attempts();
         let limited = inner.layers.service(service_fn(|(job, exchange)| attempts.run(job, exchange)));
         // Pinned here: an async function that is given a future by value keeps room for it twice.
         let work = pin!(limited.oneshot((job, &mut *exchange)));
         let mut response = times.whole(work).await?.map_err(faults::of_layers)?;
         filters::response(&drawn.filters, response.headers_mut())?;
         Ok(response)
+    }
+
+    /// Draws one of the rule's backends.
+    ///
+    /// # Errors
+    /// There is none, or it fails as stated.
+    pub(crate) fn aim<'a>(
+        &'a self,
+        upstreams: &Upstreams,
+        rule: &'a Rule,
+        exchange: &mut Exchange,
+    ) -> Result<Aim<'a>, RequestFault> {
+        let inner = &*self.0;
+        let drawn = inner.draw(rule)?;
+        let target = inner.target(upstreams, drawn, exchange)?;
+        Ok(Aim { inner, drawn, target, times: Times::of(rule, &inner.options.timeouts, exchange.start) })
+    }
+}
+
+/// Where one request goes.
+pub(crate) struct Aim<'a> {
+    inner: &'a Inner,
+    drawn: &'a WeightedBackend,
+    target: Rc<LocalUpstream>,
+    times: Times,
+}
+
+impl Aim<'_> {
+    /// Its attempts.
+    pub(crate) fn attempts(&self) -> Attempts<'_> {
+        Attempts { inner: self.inner, target: &self.target, times: &self.times }
     }
 }
 

@@ -14,17 +14,17 @@ use crate::options::DefaultTimeouts;
 
 /// Limits in time.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Times {
-    pub(super) connect: Duration,
-    pub(super) response_headers: Duration,
-    pub(super) idle: Duration,
+pub(crate) struct Times {
+    pub(crate) connect: Duration,
+    pub(crate) response_headers: Duration,
+    pub(crate) idle: Duration,
     /// When the whole request must have ended.
-    pub(super) deadline: Option<Instant>,
+    pub(crate) deadline: Option<Instant>,
     request: Duration,
 }
 
 impl Times {
-    pub(super) fn of(rule: &Rule, defaults: &DefaultTimeouts, start: Instant) -> Self {
+    pub(crate) fn of(rule: &Rule, defaults: &DefaultTimeouts, start: Instant) -> Self {
         let or = |ms: Option<u32>, default| ms.map_or(default, |ms| Duration::from_millis(ms.into()));
         let request = or(rule.timeouts.request_ms, defaults.request);
         Self {
@@ -37,15 +37,18 @@ impl Times {
     }
 
     /// Bounds everything up to the response's head by the whole request's limit.
-    pub(super) async fn whole<T>(&self, work: impl Future<Output = T>) -> Result<T, RequestFault> {
+    pub(crate) async fn whole<T>(&self, work: impl Future<Output = T>) -> Result<T, RequestFault> {
         let Some(deadline) = self.deadline else { return Ok(work.await) };
-        tokio::time::timeout_at(deadline.into(), work).await.map_err(|_| {
-            let message = format!(
-                "no response within the {} ms that the route gives the whole request; see why the endpoint is slow or raise the timeout",
-                self.request.as_millis()
-            );
-            RequestFault::new(Kind::RequestTimeout, message)
-        })
+        tokio::time::timeout_at(deadline.into(), work).await.map_err(|_| self.late())
+    }
+
+    /// No response before the deadline.
+    pub(crate) fn late(&self) -> RequestFault {
+        let message = format!(
+            "no response within the {} ms that the route gives the whole request; see why the endpoint is slow or raise the timeout",
+            self.request.as_millis()
+        );
+        RequestFault::new(Kind::RequestTimeout, message)
     }
 
     /// Bounds the wait for a response's head: from now, or from the end of the request's body where there is one.

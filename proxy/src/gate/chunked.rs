@@ -1,6 +1,7 @@
 //! Chunked framing, strictly: every line ends in CRLF, sizes are plain hexadecimal, extensions and trailers are bounded.
 //!
-//! Called by [`crate::gate::wire`] with the bytes of a chunked body as they come; it lets through what is well formed.
+//! Called by [`crate::gate::wire`] with the bytes of a request's body as they come, and by the relay with a response's; it lets
+//! through what is well formed.
 
 use crate::gate::class::{TOKEN, VALUE, class_of};
 
@@ -36,10 +37,23 @@ enum State {
     EndLf,
 }
 
+/// What comes next of a chunked body, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Piece {
+    /// Framing, extensions or trailers.
+    Frame(usize),
+    /// Data.
+    Data(usize),
+    /// The last of it.
+    End(usize),
+}
+
 /// The framing of one chunked body.
 #[derive(Debug)]
 pub struct Chunked {
     state: State,
+    /// Blanks may stand behind a size: some endpoints pad it, and only they speak behind them on their connection.
+    blanks: bool,
     /// The chunk's size, then what is left of it.
     left: u64,
     /// Bytes of extensions and trailers so far.
@@ -48,34 +62,54 @@ pub struct Chunked {
 
 impl Default for Chunked {
     fn default() -> Self {
-        Self { state: State::Size(0), left: 0, extra: 0 }
+        Self { state: State::Size(0), blanks: false, left: 0, extra: 0 }
     }
 }
 
 impl Chunked {
+    /// The framing of a body that an endpoint sends.
+    pub fn of_endpoint() -> Self {
+        Self { blanks: true, ..Self::default() }
+    }
+
     /// How many of the bytes belong to the body, and whether it ends with them.
     ///
     /// # Errors
     /// What is wrong with the framing.
     pub fn advance(&mut self, bytes: &[u8]) -> Result<(usize, bool), &'static str> {
         let mut taken = 0;
-        while let Some(byte) = bytes.get(taken) {
-            if self.state == State::Data {
-                let data = usize::try_from(self.left).unwrap_or(usize::MAX).min(bytes.len() - taken);
-                taken += data;
-                self.left -= data as u64;
-                if self.left == 0 {
-                    self.state = State::DataCr;
-                }
-                continue;
+        while let Some(rest) = bytes.get(taken..).filter(|rest| !rest.is_empty()) {
+            match self.piece(rest)? {
+                Piece::Frame(length) | Piece::Data(length) => taken += length,
+                Piece::End(length) => return Ok((taken + length, true)),
             }
-            taken += 1;
-            if self.state == State::EndLf {
-                return if *byte == b'\n' { Ok((taken, true)) } else { Err("a chunked body doesn't end in CRLF") };
-            }
-            self.state = self.step(*byte)?;
         }
         Ok((taken, false))
+    }
+
+    /// What stands at the beginning of the bytes that come next.
+    ///
+    /// # Errors
+    /// What is wrong with the framing.
+    pub fn piece(&mut self, bytes: &[u8]) -> Result<Piece, &'static str> {
+        if self.state == State::Data {
+            let data = usize::try_from(self.left).unwrap_or(usize::MAX).min(bytes.len());
+            self.left -= data as u64;
+            if self.left == 0 {
+                self.state = State::DataCr;
+            }
+            return Ok(Piece::Data(data));
+        }
+        for (at, byte) in bytes.iter().enumerate() {
+            if self.state == State::EndLf {
+                return if *byte == b'\n' { Ok(Piece::End(at + 1)) } else { Err("a chunked body doesn't end in CRLF") };
+            }
+            self.state = self.step(*byte)?;
+            if self.state == State::Data {
+                return Ok(Piece::Frame(at + 1));
+            }
+        }
+        Ok(Piece::Frame(bytes.len()))
     }
 
     fn step(&mut self, byte: u8) -> Result<State, &'static str> {
@@ -89,6 +123,7 @@ impl Chunked {
             }
             (State::Size(1..), b'\r') | (State::Extension, b'\r') => State::SizeLf,
             (State::Size(1..), b';') => State::Extension,
+            (State::Size(1..), b' ' | b'\t') if self.blanks => State::Extension,
             (State::Size(_), _) => return Err("a chunk's size isn't a hexadecimal number that CRLF or ; follows"),
             (State::Extension, byte) if class_of(byte) & VALUE != 0 => self.extra(State::Extension)?,
             (State::Extension, _) => return Err("a chunk extension has a control character or ends in a bare line feed"),

@@ -12,8 +12,9 @@ use http::uri::PathAndQuery;
 use http::{Method, StatusCode, Uri, Version};
 use rust_ingress_model::{Name, RequestHead};
 
-use crate::fault::{Kind, RequestFault};
+use crate::fault::{self, RequestFault};
 use crate::gate::path;
+use crate::headers::Kind;
 
 /// A `Host` as sent and what it means. Kept per connection: clients repeat it.
 #[derive(Debug, Clone)]
@@ -69,7 +70,7 @@ impl RequestHead for View<'_> {
 /// What is wrong, with the status that answers it.
 pub fn admit(parts: &mut Parts, known: Option<&Authority>, local: SocketAddr) -> Result<Authority, RequestFault> {
     if parts.method == Method::CONNECT {
-        return Err(RequestFault::new(Kind::MethodNotAllowed, "CONNECT isn't served here"));
+        return Err(RequestFault::new(fault::Kind::MethodNotAllowed, "CONNECT isn't served here"));
     }
     if parts.version >= Version::HTTP_2 {
         check_h2_fields(&parts.headers)?;
@@ -82,7 +83,7 @@ pub fn admit(parts: &mut Parts, known: Option<&Authority>, local: SocketAddr) ->
 }
 
 fn bad(message: &'static str) -> RequestFault {
-    RequestFault::new(Kind::BadRequest, message)
+    RequestFault::new(fault::Kind::BadRequest, message)
 }
 
 /// RFC 9113 §8.2.2: fields of a connection have no meaning in HTTP/2.
@@ -154,7 +155,10 @@ fn without_host(parts: &mut Parts, local: SocketAddr) -> Result<Authority, Reque
 }
 
 /// Reads `host[:port]`.
-fn parse_authority(field: &HeaderValue) -> Result<Authority, RequestFault> {
+///
+/// # Errors
+/// It is neither a name nor an address, or its port is none.
+pub fn parse_authority(field: &HeaderValue) -> Result<Authority, RequestFault> {
     const BAD: &str = "Host isn't a host name or address with an optional port";
     let text = field.to_str().map_err(|_| bad(BAD))?;
     let end = if text.starts_with('[') { text.find(']').map(|end| end + 1) } else { text.find(':') };
@@ -213,39 +217,11 @@ fn normalise_target(parts: &mut Parts) -> Result<(), RequestFault> {
     Ok(())
 }
 
-/// Headers that we or the endpoints' frameworks act on, as they read when `_` and `.` are taken for `-`.
-const MANAGED: [&str; 20] = [
-    "authorization",
-    "connection",
-    "content-length",
-    "content-type",
-    "cookie",
-    "expect",
-    "forwarded",
-    "host",
-    "keep-alive",
-    "proxy-authorization",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "via",
-    "x-original-url",
-    "x-real-ip",
-    "x-request-id",
-    "x-rewrite-url",
-];
-
-/// Drops headers such as `X_Forwarded_For`: CGI-like endpoints can't tell them from the ones that we write.
+/// Drops headers such as `X_Forwarded_For`.
 fn drop_impostors(headers: &mut HeaderMap) {
     let poses = |name: &&HeaderName| {
-        let name = name.as_str();
-        if !name.bytes().any(|byte| matches!(byte, b'_' | b'.')) {
-            return false;
-        }
-        let read = name.replace(['_', '.'], "-");
-        MANAGED.contains(&&*read) || read.starts_with("x-forwarded-") || read.starts_with("x-auth-")
+        let name = name.as_str().as_bytes();
+        name.iter().any(|byte| matches!(byte, b'_' | b'.')) && Kind::of(name) == Kind::Impostor
     };
     let impostors: Vec<HeaderName> = headers.keys().filter(poses).cloned().collect();
     for name in impostors {

@@ -4,17 +4,9 @@
 //! (RFC 9112 §2.2, §5, §6, §11.2). This follows every head and body strictly in one pass, says how many bytes may go on, and
 //! refuses the rest. `server::io` calls it; it does no I/O and keeps no bytes.
 
-use crate::fault::{Kind, RequestFault};
+use crate::fault::RequestFault;
 use crate::gate::chunked::Chunked;
-use crate::gate::class::{TARGET, TOKEN, VALUE, class_of};
-use http::StatusCode;
-
-/// hyper answers a longer target by itself (414), outside the access log.
-const TARGET_MAX: usize = 65_534;
-/// Longer than every registered method.
-const METHOD_MAX: usize = 32;
-/// Empty lines that may stand before a request line (RFC 9112 §2.2: some clients send one after a body).
-const EMPTY_LINES_MAX: usize = 2;
+use crate::gate::request::{Framing, parse};
 
 /// What the framing of a connection stands before.
 #[derive(Debug)]
@@ -56,14 +48,6 @@ pub struct Wire {
     state: State,
     head_bytes: usize,
     headers: usize,
-}
-
-/// What a head says of its body, and of the connection.
-#[derive(Debug, Default)]
-struct Framing {
-    length: Option<u64>,
-    chunked: bool,
-    upgrade: bool,
 }
 
 impl Wire {
@@ -144,7 +128,7 @@ impl Wire {
     }
 
     fn head(&mut self, bytes: &[u8]) -> Step {
-        match parse(bytes, self.head_bytes, self.headers) {
+        match parse(bytes, self.head_bytes, self.headers, &mut ()) {
             Ok(None) => Step::Partial,
             Ok(Some((length, framing))) => {
                 self.state = match framing {
@@ -164,233 +148,43 @@ impl Wire {
 
 /// Where a whole head may end: behind the first line end that an empty line follows. Bare line feeds count, so that they
 /// are refused at once. `from` is where the last search ended; resuming keeps a head sent byte by byte linear.
-pub fn head_may_end(bytes: &[u8], from: usize) -> bool {
+fn head_may_end(bytes: &[u8], from: usize) -> bool {
     let tail = bytes.get(from.saturating_sub(3)..).unwrap_or_default();
     tail.windows(2).any(|pair| pair == b"\n\n") || tail.windows(3).any(|three| three == b"\n\r\n")
 }
 
+/// When it is worth to look at a head that isn't whole again: when its first line has come, and when it may have ended.
+/// Looking at every byte that comes would let a client have it read anew for each.
+#[derive(Debug, Default)]
+pub struct Search {
+    /// How much of the head was there when it was last looked at; 0: it wasn't.
+    seen: usize,
+    /// Whether its first line was looked at whole.
+    line: bool,
+}
+
+impl Search {
+    /// Whether a head has begun to come.
+    pub fn begun(&self) -> bool {
+        self.seen > 0
+    }
+
+    /// Notes all that there is of the head; whether to look at it.
+    pub fn worth(&mut self, rest: &[u8], limit: usize) -> bool {
+        let fresh = rest.get(self.seen..).unwrap_or_default();
+        let line = !self.line && fresh.contains(&b'\n');
+        let worth = self.seen == 0 || line || head_may_end(rest, self.seen) || rest.len() > limit;
+        self.line |= line;
+        self.seen = rest.len();
+        worth
+    }
+
+    /// Another head comes next.
+    pub fn reset(&mut self) {
+        *self = Self::default();
+    }
+}
+
 fn after(upgrade: bool) -> State {
     if upgrade { State::Held } else { State::Head }
-}
-
-fn bad(message: &'static str) -> RequestFault {
-    RequestFault::new(Kind::BadRequest, message)
-}
-
-/// Parses a head. `Ok(None)`: it isn't complete, and valid so far.
-fn parse(bytes: &[u8], most_bytes: usize, most_headers: usize) -> Result<Option<(usize, Framing)>, RequestFault> {
-    let window = bytes.get(..most_bytes).unwrap_or(bytes);
-    let partial = || match bytes.len() > most_bytes {
-        true => Err(RequestFault::new(
-            Kind::HeadTooLarge,
-            "the request's head is larger than the limit; send fewer or shorter header fields",
-        )),
-        false => Ok(None),
-    };
-    let mut at = Cursor { bytes: window, position: 0 };
-    let Some(http_11) = request_line(&mut at)? else { return partial() };
-    let mut framing = Framing::default();
-    for _ in 0..=most_headers {
-        match field(&mut at, &mut framing, http_11)? {
-            Field::Partial => return partial(),
-            Field::Value => {}
-            Field::End => {
-                if framing.chunked && framing.length.is_some() {
-                    return Err(bad("the request has both Content-Length and Transfer-Encoding"));
-                }
-                return Ok(Some((at.position, framing)));
-            }
-        }
-    }
-    Err(RequestFault::new(Kind::HeadTooLarge, "the request has more header fields than the limit"))
-}
-
-/// A place in the bytes of a head.
-struct Cursor<'b> {
-    bytes: &'b [u8],
-    position: usize,
-}
-
-impl<'b> Cursor<'b> {
-    fn peek(&self) -> Option<u8> {
-        self.bytes.get(self.position).copied()
-    }
-
-    /// The bytes of a class from here on; `None` when they run out before another byte stands.
-    fn run(&mut self, class: u8) -> Option<&'b [u8]> {
-        let rest = self.bytes.get(self.position..)?;
-        let length = rest.iter().position(|byte| class_of(*byte) & class == 0)?;
-        self.position += length;
-        rest.get(..length)
-    }
-
-    /// Takes CRLF. `None`: not enough bytes. `Some(false)`: something else stands here.
-    fn line_end(&mut self) -> Option<bool> {
-        match self.bytes.get(self.position..)? {
-            [b'\r', b'\n', ..] => {
-                self.position += 2;
-                Some(true)
-            }
-            [] | [b'\r'] => None,
-            _ => Some(false),
-        }
-    }
-}
-
-/// The request line. `Ok(None)`: not complete. Otherwise whether the version is 1.1, else it is 1.0.
-fn request_line(at: &mut Cursor<'_>) -> Result<Option<bool>, RequestFault> {
-    for _ in 0..EMPTY_LINES_MAX {
-        match at.peek() {
-            Some(b'\r') => match at.line_end() {
-                Some(true) => {}
-                Some(false) => return Err(bad("a carriage return stands alone before the request line")),
-                None => return Ok(None),
-            },
-            _ => break,
-        }
-    }
-    let start = at.position;
-    let Some(method) = at.run(TOKEN) else {
-        return if at.bytes.len() - start > METHOD_MAX { Err(bad("the method is too long")) } else { Ok(None) };
-    };
-    if method.is_empty() || method.len() > METHOD_MAX || at.peek() != Some(b' ') {
-        return Err(bad("the request line doesn't begin with a method and one space"));
-    }
-    at.position += 1;
-    let Some(target) = at.run(TARGET) else {
-        return if at.bytes.len() > TARGET_MAX { Err(too_long()) } else { Ok(None) };
-    };
-    check_target(method, target)?;
-    match at.peek() {
-        Some(b' ') => at.position += 1,
-        Some(b'\r' | b'\n') => return Err(bad("the request line has no HTTP version")),
-        _ => return Err(bad("the request target has a character that isn't allowed in it")),
-    }
-    version(at)
-}
-
-fn too_long() -> RequestFault {
-    RequestFault::new(Kind::HeadTooLarge, "the request target is too long").status(StatusCode::URI_TOO_LONG)
-}
-
-/// The four forms of RFC 9112 §3.2; authority form is for CONNECT alone.
-fn check_target(method: &[u8], target: &[u8]) -> Result<(), RequestFault> {
-    if method == b"CONNECT" {
-        return Err(RequestFault::new(Kind::MethodNotAllowed, "CONNECT isn't served here"));
-    }
-    if target.len() > TARGET_MAX {
-        return Err(too_long());
-    }
-    match target {
-        [b'/', ..] => Ok(()),
-        b"*" if method == b"OPTIONS" => Ok(()),
-        b"*" => Err(bad("the target * is for OPTIONS alone")),
-        _ => match http::Uri::try_from(target) {
-            Ok(uri) if uri.scheme().is_some() && uri.authority().is_some() => Ok(()),
-            _ => Err(bad("the request target is neither a path nor an absolute URI")),
-        },
-    }
-}
-
-fn version(at: &mut Cursor<'_>) -> Result<Option<bool>, RequestFault> {
-    let rest = at.bytes.get(at.position..).unwrap_or_default();
-    let http_11 = match rest.get(..10) {
-        Some(b"HTTP/1.1\r\n") => true,
-        Some(b"HTTP/1.0\r\n") => false,
-        Some(other) => return Err(bad_version(other)),
-        // Another version is refused only when all of it is here: what it is decides how.
-        None if rest.iter().zip(b"HTTP/0.0\r\n").all(|(byte, form)| byte == form || (*form == b'0' && byte.is_ascii_digit())) => {
-            return Ok(None);
-        }
-        None => return Err(bad_version(rest)),
-    };
-    at.position += 10;
-    Ok(Some(http_11))
-}
-
-fn bad_version(text: &[u8]) -> RequestFault {
-    match text {
-        [b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'0' | b'1', b'\n', ..] => bad("a line ends in a bare line feed"),
-        [b'H', b'T', b'T', b'P', b'/', major, b'.', minor, b'\r', ..] if major.is_ascii_digit() && minor.is_ascii_digit() => {
-            RequestFault::new(Kind::BadVersion, "only HTTP/1.0, HTTP/1.1 and HTTP/2 are spoken here")
-        }
-        _ => bad("the request line doesn't end in an HTTP version"),
-    }
-}
-
-enum Field {
-    Partial,
-    Value,
-    End,
-}
-
-/// One header line, or the empty one that ends the head.
-fn field(at: &mut Cursor<'_>, framing: &mut Framing, http_11: bool) -> Result<Field, RequestFault> {
-    match at.peek() {
-        None => return Ok(Field::Partial),
-        Some(b'\r') => {
-            return match at.line_end() {
-                Some(true) => Ok(Field::End),
-                Some(false) => Err(bad("a carriage return stands alone in the request's head")),
-                None => Ok(Field::Partial),
-            };
-        }
-        Some(b' ' | b'\t') => return Err(bad("a header line is folded (RFC 9112 §5.2)")),
-        Some(b'\n') => return Err(bad("a line ends in a bare line feed")),
-        Some(_) => {}
-    }
-    let Some(name) = at.run(TOKEN) else { return Ok(Field::Partial) };
-    match at.peek() {
-        Some(b':') if !name.is_empty() => at.position += 1,
-        Some(b' ' | b'\t') => return Err(bad("a space stands between a header's name and its colon")),
-        _ => return Err(bad("a header's name is empty or has a character that isn't allowed in it")),
-    }
-    let Some(value) = at.run(VALUE) else { return Ok(Field::Partial) };
-    match at.line_end() {
-        None => return Ok(Field::Partial),
-        Some(true) => {}
-        Some(false) if at.peek() == Some(b'\n') => return Err(bad("a line ends in a bare line feed")),
-        Some(false) => return Err(bad("a header's value has a control character")),
-    }
-    match name.len() {
-        14 if name.eq_ignore_ascii_case(b"content-length") => content_length(value, framing)?,
-        17 if name.eq_ignore_ascii_case(b"transfer-encoding") => transfer_encoding(value, framing, http_11)?,
-        7 if name.eq_ignore_ascii_case(b"upgrade") => framing.upgrade = http_11,
-        _ => {}
-    }
-    Ok(Field::Value)
-}
-
-fn content_length(value: &[u8], framing: &mut Framing) -> Result<(), RequestFault> {
-    let digits = value.trim_ascii();
-    if framing.length.is_some() {
-        return Err(bad("the request has more than one Content-Length"));
-    }
-    // 18 digits fit in 64 bits with room to add.
-    if digits.is_empty() || digits.len() > 18 || !digits.iter().all(u8::is_ascii_digit) {
-        return Err(bad("Content-Length isn't one number"));
-    }
-    framing.length = Some(digits.iter().fold(0, |length, digit| length * 10 + u64::from(digit - b'0')));
-    Ok(())
-}
-
-fn transfer_encoding(value: &[u8], framing: &mut Framing, http_11: bool) -> Result<(), RequestFault> {
-    if !http_11 {
-        return Err(bad("Transfer-Encoding in an HTTP/1.0 request"));
-    }
-    if framing.chunked {
-        return Err(bad("the request has more than one Transfer-Encoding"));
-    }
-    let value = value.trim_ascii();
-    if value.eq_ignore_ascii_case(b"chunked") {
-        framing.chunked = true;
-        return Ok(());
-    }
-    let last = value.rsplit(|byte| *byte == b',').next().unwrap_or_default().trim_ascii();
-    let twice =
-        value.split(|byte| *byte == b',').filter(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"chunked")).count() > 1;
-    if last.eq_ignore_ascii_case(b"chunked") && !twice {
-        return Err(bad("the only transfer coding understood here is chunked").status(StatusCode::NOT_IMPLEMENTED));
-    }
-    Err(bad("the last transfer coding isn't chunked, or it is named twice"))
 }

@@ -24,6 +24,7 @@ use access_log::AccessLog;
 use http::{Bound, Servers};
 
 pub use metrics::{ListenerMetrics, Metrics, Rejection, UpstreamMetrics};
+pub use time::http_date;
 
 /// How an exchange ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,7 +109,12 @@ impl Observer {
 
     /// What the access log wants of a request's head; `None`, at no cost, when there is no access log.
     pub fn line(&self, uri: &Uri, headers: &HeaderMap) -> Option<Box<RequestLine>> {
-        self.access_log.as_ref().map(|_| Box::new(RequestLine::of(uri, headers)))
+        self.logs().then(|| Box::new(RequestLine::of(uri, headers)))
+    }
+
+    /// Whether there is an access log.
+    pub fn logs(&self) -> bool {
+        self.access_log.is_some()
     }
 
     /// Counts an exchange that has ended, and writes it to the access log.

@@ -1,4 +1,4 @@
-//! RFC 3339 timestamps, for the access log and the admin port.
+//! Timestamps: RFC 3339 for the access log and the admin port, and HTTP's own for responses.
 
 use std::time::SystemTime;
 
@@ -9,6 +9,18 @@ pub(super) fn rfc3339(at: SystemTime) -> String {
     let second = since.as_secs() % 86_400;
     let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:03}Z", since.subsec_millis())
+}
+
+/// HTTP's date (RFC 9110 §5.6.7) of a number of seconds since 1970: `Sun, 06 Nov 1994 08:49:37 GMT`.
+pub fn http_date(second: u64) -> String {
+    const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
+    const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let days = second / 86_400;
+    let (year, month, day) = civil(days);
+    let named = |names: &[&'static str], at: u64| names.get(usize::try_from(at).unwrap_or(0)).copied().unwrap_or_default();
+    let (weekday, month) = (named(&DAYS, days % 7), named(&MONTHS, month - 1));
+    let (hour, minute, second) = (second / 3600 % 24, second / 60 % 60, second % 60);
+    format!("{weekday}, {day:02} {month} {year:04} {hour:02}:{minute:02}:{second:02} GMT")
 }
 
 /// Year, month and day of a number of days since 1970-01-01 in the Gregorian calendar.
@@ -29,7 +41,7 @@ fn civil(days: u64) -> (u64, u64, u64) {
 mod tests {
     use std::time::{Duration, SystemTime};
 
-    use super::rfc3339;
+    use super::{http_date, rfc3339};
 
     #[test]
     fn known_moments() {
@@ -40,5 +52,11 @@ mod tests {
         assert_eq!(at(1_709_251_199_007), "2024-02-29T23:59:59.007Z");
         assert_eq!(at(1_735_689_600_000), "2025-01-01T00:00:00.000Z");
         assert_eq!(at(4_107_542_400_000), "2100-03-01T00:00:00.000Z");
+    }
+
+    #[test]
+    fn the_date_of_the_rfc() {
+        assert_eq!(http_date(784_111_777), "Sun, 06 Nov 1994 08:49:37 GMT");
+        assert_eq!(http_date(0), "Thu, 01 Jan 1970 00:00:00 GMT");
     }
 }

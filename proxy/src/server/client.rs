@@ -57,6 +57,11 @@ impl Client {
         ordinal
     }
 
+    /// Requests begun.
+    pub fn served(&self) -> u64 {
+        self.served.get()
+    }
+
     /// A request has ended.
     pub fn end(&self) {
         self.active.set(self.active.get().saturating_sub(1));

@@ -1,4 +1,4 @@
-//! One connection: PROXY protocol, TLS, which HTTP it speaks, hyper, and when it ends.
+//! One connection: PROXY protocol, TLS, which HTTP it speaks, relay or hyper, and when it ends.
 //!
 //! Called by `accept` as a task of its own. Time is kept by one timer per connection that is moved only when it fires or
 //! must fire earlier: a timer per request costs more than the request's routing.
@@ -15,11 +15,13 @@ use std::time::{Duration, Instant};
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
 use crate::gate::wire::Wire;
 use crate::lifecycle;
+use crate::relay::{self, Left};
 use crate::server::client::{Client, Due};
 use crate::server::core::Permit;
 use crate::server::door::Door;
@@ -37,10 +39,24 @@ pub async fn run(door: Rc<Door>, stream: TcpStream, peer: SocketAddr, permit: Pe
     let opened = tokio::time::timeout(options.timeouts.header_read, Box::pin(open(&door, stream, peer))).await;
     let Ok(Some(Opened { stream, facts, prefix, h2 })) = opened else { return };
     let link = Arc::new(Link::new(Instant::now()));
-    let wire = (!h2).then(|| Wire::new(options.limits.head_bytes, options.limits.headers));
-    let io = Io::new(stream, wire, link.clone(), prefix);
-    let client = Client::new(door.core.clone(), facts, link, h2, permit);
-    if h2 { serve_h2(client, io, &door).await } else { serve_h1(client, io, &door).await }
+    let client = Client::new(door.core.clone(), facts, link.clone(), h2, permit);
+    if h2 {
+        return Box::pin(serve_h2(client, Io::new(stream, None, link, prefix, 0), &door)).await;
+    }
+    let wire = || Wire::new(options.limits.head_bytes, options.limits.headers);
+    // Boxed, and gone before hyper begins.
+    match Box::pin(relay::run(client.clone(), stream, prefix, &door)).await {
+        Left::Ended => {}
+        Left::Lingers(stream) => {
+            link.linger();
+            // It has been answered; what goes wrong now is nobody's.
+            let _ = Io::new(stream, Some(wire()), link, Vec::new(), 0).shutdown().await;
+        }
+        Left::ToHyper(stream, bytes) => {
+            let io = Io::new(stream, Some(wire()), link, bytes, client.served());
+            Box::pin(serve_h1(client, io, &door)).await;
+        }
+    }
 }
 
 /// Serves HTTP/1.

@@ -15,7 +15,7 @@ use tokio::time::Sleep;
 
 use crate::fault::{Kind, RequestFault};
 use crate::gate::sent::Sent;
-use crate::gate::wire::{Step, Wire, head_may_end};
+use crate::gate::wire::{Search, Step, Wire};
 use crate::server::link::Link;
 use crate::server::stream::Stream;
 
@@ -37,20 +37,18 @@ pub struct Io {
     /// How many of `kept` may go on, and how many of them have gone.
     released: usize,
     gone: usize,
-    /// Where the search for the end of the head in `kept` goes on.
-    searched: usize,
-    /// Whether that head's first line was looked at whole.
-    line: bool,
+    /// The search for the end of the head in `kept`.
+    search: Search,
     /// Heads that went on, stand-ins included.
     heads: u64,
     linger: Option<(Pin<Box<Sleep>>, usize)>,
 }
 
 impl Io {
-    /// A connection whose first bytes, `prefix`, were read already.
-    pub fn new(stream: Stream, wire: Option<Wire>, link: Arc<Link>, prefix: Vec<u8>) -> Self {
+    /// A connection on which so many heads have come, and on which what follows them, `prefix`, was read already.
+    pub fn new(stream: Stream, wire: Option<Wire>, link: Arc<Link>, prefix: Vec<u8>, heads: u64) -> Self {
         let mut io =
-            Self { stream, wire, link, kept: prefix, released: 0, gone: 0, searched: 0, line: false, heads: 0, linger: None };
+            Self { stream, wire, link, kept: prefix, released: 0, gone: 0, search: Search::default(), heads, linger: None };
         if io.wire.is_none() {
             io.released = io.kept.len();
         }
@@ -61,12 +59,7 @@ impl Io {
     fn scan_kept(&mut self) -> io::Result<bool> {
         let Some(wire) = &mut self.wire else { return Ok(true) };
         while let Some(rest) = self.kept.get(self.released..).filter(|rest| !rest.is_empty()) {
-            let fresh = rest.get(self.searched..).unwrap_or_default();
-            let line = !self.line && fresh.contains(&b'\n');
-            let worth = self.searched == 0 || line || head_may_end(rest, self.searched) || rest.len() > wire.head_limit();
-            self.line |= line;
-            if wire.before_head() && !worth {
-                self.searched = rest.len();
+            if wire.before_head() && !self.search.worth(rest, wire.head_limit()) {
                 break;
             }
             match wire.advance(rest) {
@@ -74,14 +67,10 @@ impl Io {
                 Step::Head(bytes) => {
                     self.released += bytes;
                     self.heads += 1;
-                    (self.searched, self.line) = (0, false);
+                    self.search.reset();
                     self.link.undecide();
                 }
-                Step::Partial => {
-                    self.searched = rest.len();
-                    break;
-                }
-                Step::Held => break,
+                Step::Partial | Step::Held => break,
                 Step::RefuseBody(reason) => {
                     self.link.linger();
                     return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
@@ -94,7 +83,7 @@ impl Io {
                 }
             }
         }
-        self.link.set_partial_head(self.searched > 0);
+        self.link.set_partial_head(self.search.begun());
         Ok(self.released > self.gone)
     }
 
@@ -104,12 +93,12 @@ impl Io {
         self.link.refuse(self.heads, fault, sent);
         self.kept.extend_from_slice(STAND_IN);
         self.released = self.kept.len();
-        self.searched = 0;
+        self.search.reset();
     }
 
     /// Refuses a head whose time is up. Whether it did.
     fn expire(&mut self) -> bool {
-        let Some(wire) = self.wire.as_mut().filter(|wire| self.searched > 0 && !wire.refused() && self.link.expired()) else {
+        let Some(wire) = self.wire.as_mut().filter(|wire| self.search.begun() && !wire.refused() && self.link.expired()) else {
             return false;
         };
         wire.refuse();
@@ -150,7 +139,7 @@ impl Io {
                     self.link.undecide();
                 }
                 Step::Partial => {
-                    (self.searched, self.line) = (rest.len(), rest.contains(&b'\n'));
+                    self.search.worth(rest, usize::MAX);
                     self.link.set_partial_head(true);
                     self.kept = rest.to_vec();
                     break;
@@ -220,7 +209,7 @@ impl AsyncRead for Io {
         if this.wire.as_ref().is_some_and(Wire::refused) || !this.poll_held(cx) {
             return Poll::Pending;
         }
-        if this.kept.len() > this.released && this.searched == 0 && this.scan_kept()? {
+        if this.kept.len() > this.released && !this.search.begun() && this.scan_kept()? {
             this.give(buf);
             return Poll::Ready(Ok(()));
         }

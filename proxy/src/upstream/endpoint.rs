@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Transport;
-use super::h1::H1;
 use super::h2::H2Pool;
+use super::idle::{Idle, Raw};
 
 /// How long an endpoint that refuses connections is left out at first; doubles up to [`EJECT_MOST`].
 const EJECT_FIRST: Duration = Duration::from_secs(1);
@@ -23,8 +23,7 @@ pub(crate) struct Endpoint {
     pub(crate) address: SocketAddr,
     pub(crate) transport: Arc<Transport>,
     /// HTTP/1 connections without a request; the last used is at the end, and taken first.
-    #[expect(clippy::vec_box, reason = "connections move between here, requests and bodies; as boxes they do it by pointer")]
-    idle: RefCell<Vec<Box<H1>>>,
+    idle: RefCell<Vec<Idle>>,
     /// At most so many idle ones.
     idle_most: usize,
     /// HTTP/2 connections.
@@ -49,12 +48,23 @@ impl Endpoint {
     }
 
     /// An idle HTTP/1 connection, the warmest first.
-    pub(crate) fn take_idle(&self) -> Option<Box<H1>> {
+    pub(crate) fn take_idle(&self) -> Option<Idle> {
         self.idle.borrow_mut().pop()
     }
 
+    /// The same without hyper, still standing.
+    pub(crate) fn take_raw(&self) -> Option<Raw> {
+        loop {
+            // Borrowed for the pop alone: what is dropped here counts itself out.
+            let idle = self.take_idle()?;
+            if let Some(raw) = idle.into_raw() {
+                return Some(raw);
+            }
+        }
+    }
+
     /// Takes a connection back that can carry another request.
-    pub(super) fn put_idle(&self, connection: Box<H1>) {
+    pub(super) fn put_idle(&self, connection: Idle) {
         let mut idle = self.idle.borrow_mut();
         if idle.len() < self.idle_most {
             idle.push(connection);
@@ -90,7 +100,7 @@ impl Endpoint {
     /// Closes connections that are dead, or idle since before `since`. Says whether any idle one is left.
     pub(super) fn sweep(&self, since: Option<Instant>) -> bool {
         let mut idle = std::mem::take(&mut *self.idle.borrow_mut());
-        idle.retain_mut(|connection| since.is_none_or(|since| connection.idle_since > since) && connection.alive());
+        idle.retain_mut(|connection| since.is_none_or(|since| connection.since() > since) && connection.alive());
         let h2 = self.h2.sweep(since);
         // Nothing can have been put back meanwhile: dropping a connection runs none of our code but a counter's.
         let left = !idle.is_empty() || h2;

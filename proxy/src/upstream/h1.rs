@@ -20,6 +20,7 @@ use hyper_util::rt::TokioIo;
 
 use super::endpoint::Lease;
 use super::h2::H2Lease;
+use super::idle::{Idle, Raw};
 use super::stream::Stream;
 use crate::body::Body;
 use crate::fault::{Kind, RequestFault};
@@ -73,9 +74,9 @@ impl Driver {
 }
 
 impl H1 {
-    /// Speaks HTTP/1 over a stream. `head_bytes`: the largest response head.
-    pub(crate) async fn new(stream: Stream, head_bytes: usize, metrics: Arc<UpstreamMetrics>) -> hyper::Result<Box<Self>> {
-        let open = Open::new(metrics);
+    /// Has hyper speak HTTP/1 over a connection. `head_bytes`: the largest response head.
+    pub(crate) async fn new(raw: Raw, head_bytes: usize) -> hyper::Result<Box<Self>> {
+        let Raw { stream, open, .. } = raw;
         let (sender, connection) = Builder::new().max_buf_size(head_bytes.max(8192)).handshake(TokioIo::new(stream)).await?;
         Ok(Box::new(Self { sender, driver: Driver::Inline(connection, open), idle_since: Instant::now() }))
     }
@@ -119,8 +120,15 @@ impl H1 {
     pub(crate) fn release(mut self: Box<Self>, lease: &Lease) {
         if self.alive() {
             self.idle_since = Instant::now();
-            lease.endpoint().put_idle(self);
+            lease.endpoint().put_idle(Idle::Hyper(self));
         }
+    }
+
+    /// The connection without hyper; `None` when it has ended, or the endpoint has sent what nobody asked for.
+    pub(super) fn into_raw(self) -> Option<Raw> {
+        let Driver::Inline(connection, open) = self.driver else { return None };
+        let parts = connection.into_parts();
+        parts.read_buf.is_empty().then(|| Raw { stream: parts.io.into_inner(), open, idle_since: self.idle_since })
     }
 }
 
@@ -162,7 +170,12 @@ impl ResponseStream {
             Carrier::H1(connection, _) => inline(&mut self.incoming, &mut connection.driver, cx),
             Carrier::H2 { .. } | Carrier::Gone => Pin::new(&mut self.incoming).poll_frame(cx).map_err(Some),
         };
-        let frame = std::task::ready!(frame).map(|frame| frame.map_err(cut_off));
+        let frame = std::task::ready!(frame).map(|frame| {
+            frame.map_err(|error| match error {
+                Some(error) => cut_off().source(error),
+                None => cut_off(),
+            })
+        });
         match &frame {
             Some(Ok(_)) if !self.incoming.is_end_stream() => {}
             Some(Err(_)) => self.carrier = Carrier::Gone,
@@ -208,10 +221,7 @@ fn inline(
     }
 }
 
-fn cut_off(error: Option<hyper::Error>) -> RequestFault {
-    let fault = RequestFault::new(Kind::StreamBroken, "the endpoint's response broke off before its end; see the endpoint's log");
-    match error {
-        Some(error) => fault.source(error),
-        None => fault,
-    }
+/// A response's body didn't come whole.
+pub(crate) fn cut_off() -> RequestFault {
+    RequestFault::new(Kind::StreamBroken, "the endpoint's response broke off before its end; see the endpoint's log")
 }

@@ -8,6 +8,7 @@ mod connect;
 mod endpoint;
 mod h1;
 mod h2;
+mod idle;
 mod local;
 mod resolve;
 mod stream;
@@ -21,8 +22,9 @@ use rust_ingress_model::{Backend, BackendKey, Digest, KeyStore, Part, Snapshot};
 
 pub(crate) use connect::{Connect, ConnectError};
 pub(crate) use endpoint::{Endpoint, Lease};
-pub(crate) use h1::{H1, ResponseStream};
+pub(crate) use h1::{H1, ResponseStream, cut_off};
 pub(crate) use h2::{H2Lease, Place as H2Place};
+pub(crate) use idle::Raw;
 pub(crate) use local::{Local, LocalUpstream};
 pub(crate) use stream::Stream;
 
@@ -83,6 +85,11 @@ impl Upstream {
         let digest = Digest::of(&(protocol, protocol.tls().then_some(&settings)));
         let transport = Arc::new(Transport { digest, h2: protocol.h2(), tls });
         Self { key, backend, id: NEXT.fetch_add(1, Ordering::Relaxed), transport }
+    }
+
+    /// Whether its endpoints speak HTTP/2.
+    pub(crate) fn speaks_h2(&self) -> bool {
+        self.transport.h2
     }
 
     /// Whether it could be compiled whole; else it is compiled again, because a key may have come.
