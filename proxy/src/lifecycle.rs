@@ -76,7 +76,7 @@ async fn stages(
     if let Flow::Answer(answer) = filters::request(&listener.listener.filters, &mut parts, &scene)? {
         return Ok(respond::ours(answer));
     }
-    let found = route::find(&listener.routes, View { parts: &parts, host: &life.host, port: scene.port })?;
+    let found = route::find(&listener.routes, &View { parts: &parts, host: &life.host, port: scene.port })?;
     let rule = found.rule;
     life.exchange.route = Some((rule.source.clone(), rule.field.clone()));
     life.idle = rule.timeouts.idle_ms.map_or(life.idle, |ms| Duration::from_millis(ms.into()));

@@ -9,8 +9,8 @@ use crate::fault::{Kind, RequestFault};
 ///
 /// # Errors
 /// 404: no host, or no path of its host, takes it.
-pub fn find<'t>(routes: &'t RouteIndex, head: impl RequestHead) -> Result<Found<'t>, RequestFault> {
-    routes.find(&head).ok_or_else(|| {
+pub fn find<'t>(routes: &'t RouteIndex, head: &impl RequestHead) -> Result<Found<'t>, RequestFault> {
+    routes.find(head).ok_or_else(|| {
         RequestFault::new(Kind::RouteNotFound, "no route takes this host and path; check the host and path of the Ingress")
     })
 }

@@ -123,8 +123,11 @@ pub(super) struct Kit {
     pub(super) answer: Buffer,
 }
 
+/// As boxes they move between here and connections by pointer.
+type Free = Vec<Box<Kit>>;
+
 thread_local! {
-    static FREE: RefCell<Vec<Box<Kit>>> = const { RefCell::new(Vec::new()) };
+    static FREE: RefCell<Free> = const { RefCell::new(Vec::new()) };
 }
 
 impl Kit {

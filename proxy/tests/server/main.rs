@@ -11,6 +11,7 @@ mod limits;
 mod listeners;
 mod proxy_protocol;
 mod records;
+mod relay;
 mod sizes;
 mod support;
 mod tls;
