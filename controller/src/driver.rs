@@ -2,15 +2,19 @@
 //!
 //! Runs on the main thread of `run`. Changes that arrive while it works join its next turn; none waits for a timer.
 
+mod default;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 
-use rust_ingress_model::{Fault, KeyStore, Part, Report, ReportKey, Severity, Snapshot, StatusPlan};
+use rust_ingress_model::{Fault, KeyStore, Name, Part, Report, ReportKey, Severity, Snapshot, StatusPlan};
 use rust_ingress_proxy::PublishFault;
 use rust_ingress_translate::{Change, Dirty, Settings, World, translate};
+use tokio::sync::watch;
 
 use crate::plane::Plane;
+use default::DefaultSecret;
 
 type Reports = BTreeMap<ReportKey, Part<Report>>;
 
@@ -21,11 +25,22 @@ const FIRST_HTTPS: &str = "https";
 pub enum Message {
     /// A source has changes.
     Changes(Vec<Change>),
+    /// The source has listed all there was but Secrets: what is wanted of those is complete now.
+    Listed,
     /// The source has said all that there was when it started. Nothing is published before: half a World would answer 404
     /// for the other half.
     Synced,
     /// The program is to stop.
     Stop,
+}
+
+/// What the driver needs of a source that doesn't hand on everything.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// Namespace and name of each Secret that something of ours names.
+    pub secrets: BTreeSet<(Name, Name)>,
+    /// Whether all objects that may name one were known.
+    pub complete: bool,
 }
 
 /// What a turn of the driver made live.
@@ -53,6 +68,9 @@ pub struct Driver {
     snapshot: Arc<Snapshot>,
     keys: KeyStore,
     subscribers: Vec<Subscriber>,
+    /// Who is told which Secrets are wanted, and the World's count of references when it last was.
+    wanted: Option<(watch::Sender<Wanted>, u64)>,
+    default: Option<DefaultSecret>,
     /// The first turn publishes even an empty World: its listeners answer.
     began: bool,
 }
@@ -61,7 +79,19 @@ impl Driver {
     /// A driver with an empty World, nothing published.
     pub fn new(settings: Settings) -> Self {
         let (world, snapshot, keys) = (World::default(), Arc::default(), KeyStore::default());
-        Self { world, settings, snapshot, keys, subscribers: Vec::new(), began: false }
+        Self { world, settings, snapshot, keys, subscribers: Vec::new(), wanted: None, default: None, began: false }
+    }
+
+    /// Says from now on which Secrets are wanted.
+    pub fn say_wanted(&mut self) -> watch::Receiver<Wanted> {
+        let (sender, receiver) = watch::channel(Wanted::default());
+        self.wanted = Some((sender, u64::MAX));
+        receiver
+    }
+
+    /// Takes the default certificate from a Secret; while that can't be used, it stays the one of the settings.
+    pub fn default_from(&mut self, secret: (Name, Name)) {
+        self.default = Some(DefaultSecret::new(secret, self.settings.default_certificate.clone()));
     }
 
     /// Tells `subscriber` of each turn from now on.
@@ -88,8 +118,9 @@ impl Driver {
 
     /// Translates and publishes. Nothing is published where nothing is different. Gives listeners that couldn't be opened.
     pub fn turn(&mut self, plane: &dyn Plane) -> Vec<PublishFault> {
+        let other_default = self.default.as_mut().is_some_and(|default| default.look(&mut self.world, &mut self.settings));
         let mut dirty = self.world.take_dirty();
-        if !std::mem::replace(&mut self.began, true) {
+        if !std::mem::replace(&mut self.began, true) || other_default {
             dirty = Dirty::all();
         }
         let failed = self.publish(plane, &dirty);
@@ -131,17 +162,38 @@ impl Driver {
         given.is_some()
     }
 
+    /// Says which Secrets are wanted, where that may have changed.
+    fn tell_wanted(&mut self, complete: bool) {
+        let Some((sender, said)) = &mut self.wanted else { return };
+        let references = self.world.references();
+        if *said == references && sender.borrow().complete == complete {
+            return;
+        }
+        *said = references;
+        let mut secrets = self.world.wanted_secrets(&self.settings);
+        secrets.extend(self.default.as_ref().map(|default| default.secret.clone()));
+        let wanted = Wanted { secrets, complete };
+        sender.send_if_modified(|before| {
+            let modified = *before != wanted;
+            *before = wanted;
+            modified
+        });
+    }
+
     /// Makes changes live as they come, until it is told to stop or nobody can tell it any more. `synced`: whether the
     /// source has said all that there was already.
     pub fn run(&mut self, messages: &Receiver<Message>, plane: &dyn Plane, mut synced: bool) {
+        let mut listed = synced;
         while let Ok(message) = messages.recv() {
             for message in std::iter::once(message).chain(messages.try_iter()) {
                 match message {
                     Message::Changes(changes) => self.apply(changes),
+                    Message::Listed => listed = true,
                     Message::Synced => synced = true,
                     Message::Stop => return,
                 }
             }
+            self.tell_wanted(listed);
             if !synced {
                 continue;
             }

@@ -26,7 +26,8 @@ fn log_filter(text: &str) -> Result<String, String> {
 impl LogArgs {
     /// Starts the log.
     pub(super) fn start(&self) -> anyhow::Result<()> {
-        let filter = EnvFilter::builder().parse(&self.log_level)?;
+        // What a watch runs into is said by the cluster source, once and with advice; who wants kube's own words names it.
+        let filter = EnvFilter::builder().parse(format!("kube_runtime=off,kube_client=off,{}", self.log_level))?;
         let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
         let started = match self.log_format {
             LogFormat::Text => log.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).try_init(),

@@ -30,7 +30,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Serve the Ingresses of a folder of manifests; changes to its files are live at once
+    /// Serve the Ingresses of a cluster, or of a folder of manifests; changes are live at once
     Run(Box<run::RunArgs>),
     /// Validate a folder of manifests without serving it
     Check(check::CheckArgs),

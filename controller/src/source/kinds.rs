@@ -108,7 +108,7 @@ fn identify(kind: &str, value: &mut Value) -> Result<ObjectRef, Refused> {
 }
 
 /// RFC 1123, as the API server checks names of these kinds.
-fn is_dns_name(text: &str) -> bool {
+pub(crate) fn is_dns_name(text: &str) -> bool {
     let label = |label: &str| {
         let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
         let bytes = label.as_bytes();

@@ -33,6 +33,7 @@ fn words(changes: &[Change]) -> Vec<String> {
             let reasons: Vec<String> = faults.iter().map(|fault| fault.reason.to_string()).collect();
             format!("!{} {}", source.name, reasons.join(" ")).trim_end().to_owned()
         }
+        Change::Unreadable { object, .. } => format!("?{object}"),
     };
     let mut words: Vec<String> = changes.iter().map(word).collect();
     words.sort();

@@ -1,5 +1,6 @@
 //! Secrets as certificates: parsed once at the door, key bytes wiped everywhere but in the `KeyPair`. Called by the World.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Secret;
@@ -33,7 +34,22 @@ impl Usable {
 }
 
 /// What became of a Secret: a usable certificate, or what is wrong with it.
-pub(crate) type Parsed = Result<Usable, String>;
+pub(crate) type Parsed = Result<Usable, Unusable>;
+
+/// What is wrong with a Secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Unusable {
+    /// As the rest of a sentence that begins with the Secret.
+    pub(crate) why: String,
+    pub(crate) advice: Cow<'static, str>,
+}
+
+impl From<String> for Unusable {
+    fn from(why: String) -> Self {
+        let advice = "write a certificate chain to tls.crt and its private key to tls.key, both in PEM";
+        Self { why, advice: advice.into() }
+    }
+}
 
 /// Whether two states of a Secret are the same.
 pub(crate) fn same(old: Option<&Parsed>, new: Option<&Parsed>) -> bool {
@@ -60,10 +76,10 @@ pub(crate) fn parse(reference: &ObjectRef, secret: &mut Secret) -> Parsed {
     };
     secret.data.iter_mut().flat_map(|data| data.values_mut()).for_each(|bytes| bytes.0.zeroize());
     secret.string_data.iter_mut().flat_map(|data| data.values_mut()).for_each(Zeroize::zeroize);
-    result
+    result.map_err(Unusable::from)
 }
 
-pub(crate) fn read(reference: Option<&ObjectRef>, chain: &[u8], key: &[u8]) -> Parsed {
+pub(crate) fn read(reference: Option<&ObjectRef>, chain: &[u8], key: &[u8]) -> Result<Usable, String> {
     let certificates: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(chain)
         .collect::<Result<_, _>>()
         .map_err(|error| format!("has a tls.crt that isn't PEM: {error}"))?;

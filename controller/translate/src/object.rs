@@ -70,4 +70,13 @@ pub enum Change {
         /// Empty: nothing is wrong any more.
         faults: Vec<Fault>,
     },
+    /// An object may be there, but the source may not read it. For Secrets; other kinds are known as a whole or not at all.
+    Unreadable {
+        /// The object.
+        object: ObjectRef,
+        /// Why, as the rest of a sentence that begins with its name.
+        why: String,
+        /// What to do.
+        advice: String,
+    },
 }

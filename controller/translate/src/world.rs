@@ -3,6 +3,7 @@
 //! [`World::apply`] knows by itself what a change makes dirty. An object that is put again unchanged makes nothing dirty.
 
 pub(crate) mod index;
+mod wanted;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -42,6 +43,8 @@ pub struct World {
     /// What sources have to say of their parts.
     pub(crate) sources: BTreeMap<ObjectRef, Vec<Fault>>,
     pub(crate) index: Index,
+    /// Counts what may change which Secrets are wanted.
+    references: u64,
     dirty: Dirty,
 }
 
@@ -58,6 +61,10 @@ impl World {
                     false => self.sources.insert(source, faults),
                 };
             }
+            Change::Unreadable { object, why, advice } if &*object.kind == "Secret" => {
+                self.set_secret((object.namespace, object.name), Some(Err(certificate::Unusable { why, advice: advice.into() })));
+            }
+            Change::Unreadable { .. } => {}
         }
     }
 
@@ -129,6 +136,7 @@ impl World {
         if old.as_deref() == new.as_ref() {
             return;
         }
+        self.references += u64::from(wanted::differ(old.as_deref(), new.as_ref()));
         if let Some(old) = old {
             self.touch(&old);
             self.index.remove(&key, &old);
@@ -161,6 +169,7 @@ impl World {
         if self.classes.get(name) == new.as_ref() {
             return;
         }
+        self.references += 1;
         self.dirty.objects.insert(ObjectRef::new("IngressClass", "", name));
         match new {
             Some(class) => self.classes.insert(name.clone(), class),
@@ -173,8 +182,8 @@ impl World {
     }
 
     fn set_service(&mut self, key: Key, new: Option<Box<Service>>) {
-        let said = |service: &Service| (service.spec.clone(), service.metadata.annotations.clone());
-        if self.services.get(&key).map(|old| said(old)) == new.as_deref().map(said) {
+        let same = |old: &Service, new: &Service| old.spec == new.spec && old.metadata.annotations == new.metadata.annotations;
+        if both_or_neither(self.services.get(&key).map(|old| &**old), new.as_deref(), same) {
             return;
         }
         self.dirty.objects.insert(ObjectRef::new("Service", &key.0, &key.1));
@@ -190,8 +199,10 @@ impl World {
         let service = service.map(|service| (key.0.clone(), Name::from(service.as_str())));
         let old_service = self.slice_services.get(key).cloned();
         let old = old_service.as_ref().and_then(|service| self.slices.get(service)?.get(&key.1));
-        let said = |slice: &EndpointSlice| (slice.address_type.clone(), slice.endpoints.clone(), slice.ports.clone());
-        if old_service == service && old.map(|old| said(old)) == new.as_deref().map(said) {
+        let same = |old: &EndpointSlice, new: &EndpointSlice| {
+            old.address_type == new.address_type && old.endpoints == new.endpoints && old.ports == new.ports
+        };
+        if old_service == service && both_or_neither(old.map(|old| &**old), new.as_deref(), same) {
             return;
         }
         let stray = new.is_some() && service.is_none();
@@ -235,5 +246,14 @@ impl World {
         if let Some(new) = new {
             self.secrets.insert(key, new);
         }
+    }
+}
+
+/// Whether two states of an object are the same: both there and alike, or neither there.
+fn both_or_neither<T>(old: Option<&T>, new: Option<&T>, same: impl FnOnce(&T, &T) -> bool) -> bool {
+    match (old, new) {
+        (Some(old), Some(new)) => same(old, new),
+        (None, None) => true,
+        _ => false,
     }
 }

@@ -1,5 +1,137 @@
 //! The cluster source: what the API server says, as changes of the World.
+//!
+//! A watch for each kind (and namespace, where only some are served) fills the World; when all have listed, the driver says
+//! which Secrets are wanted, and when each of these has been answered as well, the first snapshot may go live. Runs on a
+//! thread of its own, started by `cli/run`; a failing watch is tried again for as long as the program runs.
 
+mod connect;
+mod door;
+mod follow;
+mod known;
+mod secrets;
 mod seen;
+mod trouble;
 
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::Sender;
+
+use k8s_openapi::NamespaceResourceScope;
+use kube::runtime::watcher;
+use kube::{Api, Client, Config, Resource};
+use serde::de::DeserializeOwned;
+use serde_json::json;
+use tokio::sync::watch;
+
+use crate::driver::{Message, Wanted};
+use door::{AtDoor, DoorClass, DoorIngress, DoorService, DoorSlice};
+use follow::{Context, Follow, Heard};
+use secrets::Secrets;
+use trouble::Subject;
+
+pub use connect::{Access, AccessError, client};
 pub use seen::{Involved, Seen, SeenIngress};
+
+/// What is watched.
+pub struct Scope {
+    /// Only these namespaces; none: all.
+    pub namespaces: Vec<String>,
+    /// The class that is ours where IngressClasses, which have no namespace, may not be read.
+    pub ingress_class: String,
+}
+
+/// Begins to watch. `Message::Listed` and `Message::Synced` come once, in this order, when all is known.
+///
+/// # Errors
+/// No thread or no runtime.
+pub fn start(
+    config: Config,
+    scope: Scope,
+    driver: Sender<Message>,
+    wanted: watch::Receiver<Wanted>,
+    seen: Seen,
+) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let client = {
+        let _guard = runtime.enter();
+        client(config).map_err(io::Error::other)?
+    };
+    let context = Context { driver, seen, reach: Arc::default() };
+    let run = move || {
+        runtime.block_on(async move {
+            watch_all(&client, &scope, &context);
+            Secrets::new(client, context).run(wanted).await;
+        });
+    };
+    std::thread::Builder::new().name("source".into()).spawn(run)?;
+    Ok(())
+}
+
+fn watch_all(client: &Client, scope: &Scope, context: &Context) {
+    let lists = Arc::new(Lists { pending: AtomicUsize::new(1), driver: context.driver.clone() });
+    let class = json!({
+        "metadata": {"name": scope.ingress_class},
+        "spec": {"controller": "rust-ingress.dev/ingress-controller"}
+    });
+    // Where the classes may not be read, ours is known by its name.
+    let fallback = serde_json::from_value::<DoorClass>(class).ok();
+    watch_one(Api::all(client.clone()), None, fallback, &lists, context);
+    watch_kind::<DoorService>(client, scope, &lists, context);
+    watch_kind::<DoorSlice>(client, scope, &lists, context);
+    watch_kind::<DoorIngress>(client, scope, &lists, context);
+    lists.done();
+}
+
+fn watch_kind<K>(client: &Client, scope: &Scope, lists: &Arc<Lists>, context: &Context)
+where
+    K: AtDoor + DeserializeOwned + Resource<Scope = NamespaceResourceScope>,
+{
+    if scope.namespaces.is_empty() {
+        watch_one(Api::<K>::all(client.clone()), None, None, lists, context);
+    }
+    for namespace in &scope.namespaces {
+        watch_one(Api::<K>::namespaced(client.clone(), namespace), Some(namespace), None, lists, context);
+    }
+}
+
+fn watch_one<K>(api: Api<K>, namespace: Option<&String>, fallback: Option<K>, lists: &Arc<Lists>, context: &Context)
+where
+    K: AtDoor + DeserializeOwned,
+{
+    lists.pending.fetch_add(1, Ordering::Relaxed);
+    let (lists, mut listed) = (lists.clone(), false);
+    let follow = Follow {
+        api,
+        subject: Subject {
+            resource: K::plural(&()).into_owned(),
+            group: K::group(&()).into_owned(),
+            namespace: namespace.cloned(),
+        },
+        config: watcher::Config::default(),
+        only: None,
+        fallback,
+        says: true,
+        heard: Box::new(move |heard| {
+            if matches!(heard, Heard::Listed(_)) && !std::mem::replace(&mut listed, true) {
+                lists.done();
+            }
+        }),
+    };
+    tokio::spawn(follow.run(context.clone()));
+}
+
+/// Counts the first lists that are still to come.
+struct Lists {
+    pending: AtomicUsize,
+    driver: Sender<Message>,
+}
+
+impl Lists {
+    fn done(&self) {
+        if self.pending.fetch_sub(1, Ordering::Relaxed) == 1 {
+            // When the driver is gone, the program ends.
+            drop(self.driver.send(Message::Listed));
+        }
+    }
+}

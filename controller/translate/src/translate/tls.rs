@@ -100,9 +100,8 @@ impl Work<'_> {
                     let advice = "create it in the Ingress' namespace, or correct the name";
                     faults.error(field, Reason::SecretNotFound, format!("{secret} isn't there: {served}"), advice);
                 }
-                Some(Err(why)) => {
-                    let advice = "write a certificate chain to tls.crt and its private key to tls.key, both in PEM";
-                    faults.error(field, Reason::InvalidCertificate, format!("{secret} {why}: {served}"), advice);
+                Some(Err(certificate::Unusable { why, advice })) => {
+                    faults.error(field, Reason::InvalidCertificate, format!("{secret} {why}: {served}"), advice.clone());
                 }
                 Some(Ok(usable)) => {
                     for (host, field) in entry.hosts.iter().filter(|(host, _)| !usable.covers(host)) {

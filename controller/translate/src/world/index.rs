@@ -37,6 +37,10 @@ impl<K: Ord, V: Ord> Multimap<K, V> {
     pub(crate) fn keys(&self) -> impl Iterator<Item = &K> {
         self.0.keys()
     }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&K, &BTreeSet<V>)> {
+        self.0.iter()
+    }
 }
 
 /// Who refers to what.

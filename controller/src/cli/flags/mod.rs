@@ -1,5 +1,7 @@
 //! The flags of `run` that become the proxy's options: limits, timeouts, logs. Defaults are the proxy's own.
 
+pub(super) mod cluster;
+
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;

@@ -1,0 +1,44 @@
+//! `run` without a folder: from a cluster.
+//!
+//! Order at start: access to the API server, default certificate, proxy (not ready), source; the driver publishes when the
+//! source has said all there is.
+
+use std::process::ExitCode;
+use std::sync::mpsc::channel;
+
+use anyhow::Context as _;
+use rust_ingress_proxy::Proxy;
+
+use super::{RunArgs, settings};
+use crate::cli::signals;
+use crate::driver::{Driver, Message};
+use crate::source::cluster::{self, Seen};
+
+pub(super) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
+    args.log.start()?;
+    let config = {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let access = args.cluster.access();
+        runtime.block_on(async {
+            let config = access.config().await?;
+            cluster::client(config.clone()).map(|_| config)
+        })?
+    };
+    tracing::info!(server = %config.cluster_url, "watching the cluster");
+    let settings = settings(&args)?;
+    let (sender, messages) = channel();
+    let stop = sender.clone();
+    signals::on_stop(move || drop(stop.send(Message::Stop))).context("can't catch signals")?;
+
+    let health = args.health();
+    let mut driver = Driver::new(settings);
+    if let Some(secret) = args.cluster.default_certificate_secret.clone() {
+        driver.default_from(secret);
+    }
+    let proxy = Proxy::start(args.proxy.options(args.admin, health))?;
+    let seen = Seen::default();
+    cluster::start(config, args.cluster.scope(), sender, driver.say_wanted(), seen).context("can't start the cluster source")?;
+    driver.run(&messages, &proxy, false);
+    proxy.stop();
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,310 @@
+//! The door: what is kept of each kind as it is read off the wire. Managed fields, most labels, the last applied
+//! configuration, status and hints are skipped by the JSON reader, so that they never take memory.
+//!
+//! Each type here stands for a Kubernetes kind towards kube's client; `follow` turns it into the World's object.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::{ObjectReference, Secret, Service, ServiceSpec};
+use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointPort, EndpointSlice};
+use k8s_openapi::api::networking::v1::{Ingress, IngressClass, IngressClassSpec, IngressSpec, IngressStatus};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use k8s_openapi::{ByteString, ClusterResourceScope, NamespaceResourceScope};
+use kube::Resource;
+use rust_ingress_model::ObjectRef;
+use rust_ingress_translate::Object;
+use serde::Deserialize;
+use serde::de::{IgnoredAny, MapAccess, Visitor};
+
+use super::seen::{Involved, Seen, SeenIngress};
+
+/// What `kubectl apply` writes: the whole object again.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+/// The one label that translation reads.
+const SERVICE_NAME: &str = "kubernetes.io/service-name";
+
+/// A kind that comes through the door.
+pub(super) trait AtDoor: Resource<DynamicType = ()> + Clone + std::fmt::Debug + Send + Sync + 'static {
+    /// Notes what isn't kept in the World, and gives what is.
+    fn enter(self, object: &ObjectRef, seen: &Seen) -> Object;
+}
+
+/// Declares a kind: its own fields, and the rest as the Kubernetes type has it.
+macro_rules! at_door {
+    ($name:ident, $kind:ident, $scope:ty, { $($field:ident: $type:ty),* }) => {
+        #[derive(Clone, Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        pub(super) struct $name {
+            metadata: Meta,
+            $(#[serde(default)] $field: $type,)*
+        }
+
+        /// Names only: one of them is a Secret.
+        impl std::fmt::Debug for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                write!(f, "{} {:?}/{:?}", stringify!($kind), self.metadata.0.namespace, self.metadata.0.name)
+            }
+        }
+
+        impl Resource for $name {
+            type DynamicType = ();
+            type Scope = $scope;
+
+            fn kind((): &()) -> Cow<'_, str> {
+                $kind::kind(&())
+            }
+            fn group((): &()) -> Cow<'_, str> {
+                $kind::group(&())
+            }
+            fn version((): &()) -> Cow<'_, str> {
+                $kind::version(&())
+            }
+            fn plural((): &()) -> Cow<'_, str> {
+                $kind::plural(&())
+            }
+            fn meta(&self) -> &ObjectMeta {
+                &self.metadata.0
+            }
+            fn meta_mut(&mut self) -> &mut ObjectMeta {
+                &mut self.metadata.0
+            }
+        }
+    };
+}
+
+at_door!(DoorIngress, Ingress, NamespaceResourceScope, { spec: Option<IngressSpec>, status: Option<IngressStatus> });
+at_door!(DoorClass, IngressClass, ClusterResourceScope, { spec: Option<IngressClassSpec> });
+at_door!(DoorService, Service, NamespaceResourceScope, { spec: Option<ServiceSpec> });
+at_door!(DoorSlice, EndpointSlice, NamespaceResourceScope, {
+    address_type: String, endpoints: Option<Vec<SlimEndpoint>>, ports: Option<Vec<EndpointPort>>
+});
+at_door!(DoorSecret, Secret, NamespaceResourceScope, { data: Option<TlsData> });
+
+impl AtDoor for DoorIngress {
+    fn enter(self, object: &ObjectRef, seen: &Seen) -> Object {
+        let mut metadata = self.metadata.0;
+        let balancer = self.status.and_then(|status| status.load_balancer);
+        seen.put_ingress(
+            object.clone(),
+            SeenIngress {
+                uid: metadata.uid.take().unwrap_or_default(),
+                resource_version: metadata.resource_version.take().unwrap_or_default(),
+                addresses: balancer.and_then(|balancer| balancer.ingress).unwrap_or_default(),
+            },
+        );
+        Object::Ingress(Box::new(Ingress { metadata, spec: self.spec, status: None }))
+    }
+}
+
+impl AtDoor for DoorClass {
+    fn enter(self, object: &ObjectRef, seen: &Seen) -> Object {
+        let metadata = involved(self.metadata, "networking.k8s.io/v1", object, seen);
+        Object::IngressClass(Box::new(IngressClass { metadata, spec: self.spec }))
+    }
+}
+
+impl AtDoor for DoorService {
+    fn enter(self, object: &ObjectRef, seen: &Seen) -> Object {
+        let metadata = involved(self.metadata, "v1", object, seen);
+        Object::Service(Box::new(Service { metadata, spec: self.spec, status: None }))
+    }
+}
+
+impl AtDoor for DoorSlice {
+    fn enter(self, _: &ObjectRef, _: &Seen) -> Object {
+        let mut metadata = self.metadata.0;
+        metadata.annotations = None;
+        metadata.uid = None;
+        metadata.resource_version = None;
+        let endpoints = self.endpoints.map(|endpoints| endpoints.into_iter().map(Endpoint::from).collect());
+        let slice = EndpointSlice { metadata, address_type: self.address_type, endpoints, ports: self.ports };
+        Object::EndpointSlice(Box::new(slice))
+    }
+}
+
+impl AtDoor for DoorSecret {
+    fn enter(self, _: &ObjectRef, _: &Seen) -> Object {
+        let entry = |name: &str, value: Option<ByteString>| Some((name.to_owned(), value?));
+        let data = self.data.map(|data| {
+            let entries = [entry("tls.crt", data.certificate), entry("tls.key", data.key)];
+            entries.into_iter().flatten().collect::<BTreeMap<_, _>>()
+        });
+        Object::Secret(Box::new(Secret { metadata: self.metadata.0, data, ..Secret::default() }))
+    }
+}
+
+/// Notes what Events need to name an object.
+fn involved(Meta(mut metadata): Meta, api_version: &'static str, object: &ObjectRef, seen: &Seen) -> ObjectMeta {
+    metadata.resource_version = None;
+    if let Some(uid) = metadata.uid.take() {
+        seen.put_other(object.clone(), Involved { api_version, uid });
+    }
+    metadata
+}
+
+/// The entries of a Secret that a certificate is made of. No `Debug`.
+#[derive(Clone, Deserialize)]
+struct TlsData {
+    #[serde(rename = "tls.crt")]
+    certificate: Option<ByteString>,
+    #[serde(rename = "tls.key")]
+    key: Option<ByteString>,
+}
+
+/// An endpoint without hints, node and deprecated topology.
+#[derive(Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct SlimEndpoint {
+    #[serde(default)]
+    addresses: Option<Vec<String>>,
+    conditions: Option<EndpointConditions>,
+    target_ref: Option<Target>,
+    zone: Option<String>,
+}
+
+#[derive(Clone, Deserialize)]
+struct Target {
+    kind: Option<String>,
+    namespace: Option<String>,
+    name: Option<String>,
+}
+
+impl From<SlimEndpoint> for Endpoint {
+    fn from(SlimEndpoint { addresses, conditions, target_ref, zone }: SlimEndpoint) -> Self {
+        let target = |Target { kind, namespace, name }| ObjectReference { kind, namespace, name, ..ObjectReference::default() };
+        let target_ref = target_ref.map(target);
+        Self { addresses: addresses.unwrap_or_default(), conditions, target_ref, zone, ..Self::default() }
+    }
+}
+
+/// Metadata without what nobody reads.
+#[derive(Clone, Deserialize)]
+#[serde(from = "KeptMeta")]
+struct Meta(ObjectMeta);
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct KeptMeta {
+    name: Option<String>,
+    namespace: Option<String>,
+    uid: Option<String>,
+    resource_version: Option<String>,
+    generation: Option<i64>,
+    creation_timestamp: Option<Time>,
+    #[serde(default)]
+    annotations: Option<Annotations>,
+    #[serde(default)]
+    labels: Option<Labels>,
+}
+
+#[derive(Deserialize)]
+struct Labels {
+    #[serde(rename = "kubernetes.io/service-name")]
+    service_name: Option<String>,
+}
+
+impl From<KeptMeta> for Meta {
+    fn from(kept: KeptMeta) -> Self {
+        let service = kept.labels.and_then(|labels| labels.service_name);
+        Self(ObjectMeta {
+            name: kept.name,
+            namespace: kept.namespace,
+            uid: kept.uid,
+            resource_version: kept.resource_version,
+            generation: kept.generation,
+            creation_timestamp: kept.creation_timestamp,
+            annotations: kept.annotations.map(|annotations| annotations.0).filter(|annotations| !annotations.is_empty()),
+            labels: service.map(|service| BTreeMap::from([(SERVICE_NAME.to_owned(), service)])),
+            ..ObjectMeta::default()
+        })
+    }
+}
+
+/// All annotations but the last applied configuration.
+struct Annotations(BTreeMap<String, String>);
+
+impl<'de> Deserialize<'de> for Annotations {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reader;
+        impl<'de> Visitor<'de> for Reader {
+            type Value = Annotations;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("annotations")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Annotations, A::Error> {
+                let mut kept = BTreeMap::new();
+                while let Some(key) = map.next_key::<String>()? {
+                    if key == LAST_APPLIED {
+                        map.next_value::<IgnoredAny>()?;
+                    } else {
+                        kept.insert(key, map.next_value()?);
+                    }
+                }
+                Ok(Annotations(kept))
+            }
+        }
+        deserializer.deserialize_map(Reader)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn meta() -> serde_json::Value {
+        json!({"name": "web", "namespace": "shop", "uid": "u-1", "resourceVersion": "7", "generation": 3,
+            "creationTimestamp": "2026-01-02T03:04:05Z",
+            "annotations": {"kubectl.kubernetes.io/last-applied-configuration": "{}", "rust-ingress.dev/use-regex": "true"},
+            "labels": {"kubernetes.io/service-name": "web", "app": "web"},
+            "managedFields": [{"manager": "kubectl", "fieldsV1": {"f:spec": {}}}]})
+    }
+
+    #[test]
+    fn an_ingress_comes_in_without_what_nobody_reads_and_its_status_is_seen() {
+        let document = json!({"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": meta(),
+            "spec": {"rules": [{"host": "a.example"}]}, "status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}}});
+        let door: DoorIngress = serde_json::from_value(document).unwrap();
+        let (seen, object) = (Seen::default(), ObjectRef::new("Ingress", "shop", "web"));
+        let Object::Ingress(ingress) = door.enter(&object, &seen) else { panic!("not an Ingress") };
+        let annotations = ingress.metadata.annotations.unwrap();
+        assert_eq!(annotations.keys().collect::<Vec<_>>(), ["rust-ingress.dev/use-regex"]);
+        assert_eq!((ingress.metadata.managed_fields, ingress.metadata.generation), (None, Some(3)));
+        assert_eq!(ingress.spec.unwrap().rules.unwrap()[0].host.as_deref(), Some("a.example"));
+        let seen = seen.ingress(&object).unwrap();
+        assert_eq!((seen.uid.as_str(), seen.resource_version.as_str()), ("u-1", "7"));
+        assert_eq!(seen.addresses[0].ip.as_deref(), Some("192.0.2.1"));
+    }
+
+    #[test]
+    fn a_slice_keeps_its_service_and_its_endpoints() {
+        let document = json!({"metadata": meta(), "addressType": "IPv4", "ports": [{"name": "http", "port": 8080}],
+            "endpoints": [{"addresses": ["10.0.0.1"], "conditions": {"ready": true}, "nodeName": "n", "zone": "z",
+                "hints": {"forZones": [{"name": "z"}]}, "targetRef": {"kind": "Pod", "namespace": "shop", "name": "p", "uid": "x"}},
+                {"addresses": null}]});
+        let door: DoorSlice = serde_json::from_value(document).unwrap();
+        let Object::EndpointSlice(slice) = door.enter(&ObjectRef::new("EndpointSlice", "shop", "web"), &Seen::default()) else {
+            panic!("not a slice")
+        };
+        assert_eq!(slice.metadata.labels.unwrap().get(SERVICE_NAME).map(String::as_str), Some("web"));
+        let endpoints = slice.endpoints.unwrap();
+        let target = endpoints[0].target_ref.as_ref().unwrap();
+        assert_eq!((target.name.as_deref(), target.uid.as_deref()), (Some("p"), None));
+        assert_eq!((endpoints[0].zone.as_deref(), endpoints[0].hints.is_none()), (Some("z"), true));
+    }
+
+    #[test]
+    fn a_secret_is_never_shown() {
+        let document = json!({"metadata": meta(), "type": "kubernetes.io/tls",
+            "data": {"tls.crt": "Y2VydA==", "tls.key": "a2V5", "other": "eA=="}});
+        let door: DoorSecret = serde_json::from_value(document).unwrap();
+        assert!(!format!("{door:?}").contains("key"), "{door:?}");
+        let Object::Secret(secret) = door.enter(&ObjectRef::new("Secret", "shop", "web"), &Seen::default()) else {
+            panic!("not a Secret")
+        };
+        assert_eq!(secret.data.unwrap().keys().collect::<Vec<_>>(), ["tls.crt", "tls.key"]);
+    }
+}

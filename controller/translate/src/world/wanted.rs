@@ -1,0 +1,45 @@
+//! Which Secrets the World needs: sources watch them one by one, and no others.
+
+use std::collections::BTreeSet;
+
+use rust_ingress_model::{Certificate, Name};
+
+use super::World;
+use crate::ingress::Ingress;
+use crate::ingress::class::{Classes, Owner};
+use crate::settings::{DefaultCertificate, Settings};
+
+impl World {
+    /// Changes whenever [`Self::wanted_secrets`] may have.
+    pub fn references(&self) -> u64 {
+        self.references
+    }
+
+    /// Namespace and name of each Secret that an Ingress of ours names.
+    pub fn wanted_secrets(&self, settings: &Settings) -> BTreeSet<(Name, Name)> {
+        let classes = Classes::new(&self.classes, settings);
+        let ours = |key| self.ingresses.get(key).is_some_and(|ingress| classes.owner(&ingress.class) == Owner::Us);
+        let wanted = self.index.secrets.iter().filter(|(_, users)| users.iter().any(ours));
+        wanted.map(|(secret, _)| secret.clone()).collect()
+    }
+
+    /// A Secret as the default certificate; else what is wrong with it, and what to do. `None`: it isn't there.
+    pub fn default_certificate(&self, secret: &(Name, Name)) -> Option<Result<DefaultCertificate, (String, String)>> {
+        Some(match self.secrets.get(secret)? {
+            Ok(usable) => Ok(DefaultCertificate {
+                fingerprint: usable.fingerprint,
+                pair: usable.pair.clone(),
+                certificate: Certificate::clone(&usable.certificate),
+            }),
+            Err(unusable) => Err((unusable.why.clone(), unusable.advice.to_string())),
+        })
+    }
+}
+
+/// Whether two states of an Ingress may want different Secrets.
+pub(super) fn differ(old: Option<&Ingress>, new: Option<&Ingress>) -> bool {
+    let of = |ingress: &Ingress| ingress.secrets().into_iter().cloned().collect::<BTreeSet<Name>>();
+    let (before, after) = (old.map(of).unwrap_or_default(), new.map(of).unwrap_or_default());
+    let moved = old.map(|ingress| &ingress.class) != new.map(|ingress| &ingress.class);
+    before != after || (moved && !before.is_empty())
+}
