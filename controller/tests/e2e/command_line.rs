@@ -42,12 +42,6 @@ fn a_file_instead_of_a_folder() {
 }
 
 #[test]
-fn no_folder_at_all() {
-    let said = refused(&["run"]);
-    assert!(said.contains("--manifests DIR") && said.contains("Helm chart"), "{said}");
-}
-
-#[test]
 fn a_port_in_use() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();

@@ -3,6 +3,7 @@
 
 mod check;
 mod client;
+mod cluster_flags;
 mod command_line;
 mod drain;
 mod flags;

@@ -251,6 +251,7 @@ impl<'de> Deserialize<'de> for Annotations {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
     use serde_json::json;

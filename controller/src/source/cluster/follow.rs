@@ -202,7 +202,7 @@ impl<K: AtDoor + DeserializeOwned> Follow<K> {
                 self.listed(state, context);
             }
             Trouble::NoStreaming | Trouble::Expired => {
-                tracing::debug!(?trouble, resource = self.subject.resource, "listing again")
+                tracing::debug!(?trouble, resource = self.subject.resource, "listing again");
             }
         }
     }

@@ -126,10 +126,8 @@ impl Secrets {
             alone.clear();
         }
         for name in alone {
-            if !space.single.contains_key(&name) {
-                let task = self.follow(namespace, Some(name.clone()), None);
-                space.single.insert(name, task);
-            }
+            let begin = || self.follow(namespace, Some(name.clone()), None);
+            space.single.entry(name.clone()).or_insert_with(begin);
         }
     }
 

@@ -3,7 +3,7 @@
 //! The cluster source fills it before it hands on the change, so that whoever is told of a turn finds its objects here.
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use k8s_openapi::api::networking::v1::IngressLoadBalancerIngress;
 use rust_ingress_model::ObjectRef;
@@ -30,7 +30,7 @@ pub struct Involved {
 
 /// The objects in the cluster, as last seen. Clones share it.
 #[derive(Clone, Default)]
-pub struct Seen(Arc<RwLock<Tables>>);
+pub struct Seen(Arc<Mutex<Tables>>);
 
 #[derive(Default)]
 struct Tables {
@@ -71,11 +71,11 @@ impl Seen {
     }
 
     fn read<T>(&self, look: impl FnOnce(&Tables) -> T) -> T {
-        look(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+        look(&self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn write(&self, change: impl FnOnce(&mut Tables)) {
-        change(&mut self.0.write().unwrap_or_else(PoisonError::into_inner));
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
     }
 }
 
