@@ -7,6 +7,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand, ValueEnum};
 
+use super::programs::{self, Programs};
 use super::{Cluster, Options, Place, Stock};
 
 /// What to do with the test cluster.
@@ -20,6 +21,11 @@ pub struct Arguments {
 enum Command {
     /// Bring up a real Kubernetes in network namespaces; builds it first when the cache doesn't have it.
     Up(Options),
+    /// Build into the cache what cluster and suites need; without names, all of it (25 minutes on 2 cores when nothing is there).
+    Build {
+        /// Programs, such as kubectl, gateway.test, e2e.test.
+        programs: Vec<String>,
+    },
     /// Take it away: processes, namespaces, mounts, cgroups, files. Also after a start that was killed.
     Down,
     /// What runs, and whether all of it does; exit status 1 when something doesn't.
@@ -65,6 +71,10 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
             let cluster = Cluster::up(options)?;
             println!("kubeconfig: {}", cluster.kubeconfig().display());
             println!("kubectl:    cargo run -p rust-ingress-conformance -- cluster kubectl -- get pods -A");
+        }
+        Command::Build { programs: named } => {
+            let named: Vec<&str> = named.iter().map(String::as_str).collect();
+            Programs::cached()?.need_all(if named.is_empty() { programs::all() } else { named }.as_slice())?;
         }
         Command::Down => {
             let begin = Instant::now();

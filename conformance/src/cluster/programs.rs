@@ -93,6 +93,7 @@ impl Programs {
 
     /// Builds what is missing of these. The biggest comes first and pays for the packages that others share.
     pub fn need_all(&self, names: &[&str]) -> Result<()> {
+        names.iter().try_for_each(|name| find(name).map(drop))?;
         for (source, programs) in SOURCES {
             let missing = programs.iter().map(|(name, _, _)| *name).filter(|name| names.contains(name));
             let missing: Vec<&str> = missing.filter(|name| self.path(name).is_ok_and(|path| !path.exists())).collect();
@@ -171,6 +172,11 @@ impl Programs {
                     func TestConformance(t *testing.T) { conformance.RunConformance(t) }\n";
         Ok(fs::write(folder.join("conformance_test.go"), test)?)
     }
+}
+
+/// The names of all programs.
+pub fn all() -> Vec<&'static str> {
+    SOURCES.iter().flat_map(|(_, programs)| programs.iter().map(|(name, _, _)| *name)).collect()
 }
 
 fn find(name: &str) -> Result<(Source, Built)> {

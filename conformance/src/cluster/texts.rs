@@ -61,7 +61,8 @@ pub fn cni(node: Node, mtu: u16) -> String {
 /// The kubelet of one node.
 ///
 /// `cgroupRoot` of its own: two kubelets on one host would remove each other's Pods. `resolvConf` /dev/null: the host's name
-/// servers are not the cluster's. Eviction at 100 MiB: the host's disk is not the cluster's to judge.
+/// servers are not the cluster's. No eviction and no removal of images for a full disk: the disk is the host's, and images
+/// that were loaded can't be pulled again.
 pub fn kubelet(node: Node, pki: &Pki) -> String {
     format!(
         "apiVersion: kubelet.config.k8s.io/v1beta1
@@ -80,6 +81,7 @@ evictionHard: {{nodefs.available: \"0%\", imagefs.available: \"0%\", memory.avai
 tlsCertFile: {}
 tlsPrivateKeyFile: {}
 volumePluginDir: /var/lib/kubelet/volume-plugins
+imageGCHighThresholdPercent: 100
 serializeImagePulls: false
 maxPods: 200
 ",
