@@ -3,10 +3,14 @@
 //! A suite is a file (or folder) here and a variant of [`Suite`]; it returns a [`Report`], and everything after that is done once.
 
 pub mod chart;
+pub mod gateway;
 mod report;
+pub mod services;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
+
+use crate::cluster::{Cluster, Options};
 
 pub use report::{Case, Outcome, Report};
 
@@ -27,12 +31,18 @@ pub struct Arguments {
 enum Suite {
     /// The Helm chart: lint, what it renders, what its schema refuses, what an API server says to it
     Chart(chart::Arguments),
+    /// Kubernetes' own e2e suite, sig-network: Services, DNS, conntrack, traffic policies
+    Services(services::Arguments),
+    /// The Gateway API conformance suite, all profiles
+    Gateway(gateway::Arguments),
 }
 
 /// Runs a suite; false when a case failed.
 pub fn run(arguments: &Arguments) -> Result<bool> {
     let report = match &arguments.suite {
         Suite::Chart(arguments) => chart::run(arguments)?,
+        Suite::Services(arguments) => services::run(arguments)?,
+        Suite::Gateway(arguments) => gateway::run(arguments)?,
     };
     let junit = report.write_junit(arguments.junit.as_deref())?;
     if arguments.write {
@@ -42,4 +52,34 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
     println!("JUnit: {}", junit.display());
     println!("{}", report.summary());
     Ok(report.passed())
+}
+
+/// The cluster that a suite runs on: the one that is up, whatever it is, else one of these options that ends with this value.
+pub struct Borrowed {
+    /// The cluster.
+    pub cluster: Cluster,
+    ours: bool,
+}
+
+impl Borrowed {
+    /// Takes or brings up a cluster.
+    pub fn take(options: &Options) -> Result<Self> {
+        match Cluster::open() {
+            Ok(cluster) => {
+                eprintln!("using the cluster that is up: {}", cluster.describe());
+                Ok(Self { cluster, ours: false })
+            }
+            Err(_) => Ok(Self { cluster: Cluster::up(options)?, ours: true }),
+        }
+    }
+}
+
+impl Drop for Borrowed {
+    fn drop(&mut self) {
+        if self.ours
+            && let Err(error) = Cluster::down()
+        {
+            eprintln!("the cluster can't be taken away: {error:#}. Try again: cluster down");
+        }
+    }
 }

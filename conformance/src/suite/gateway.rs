@@ -1,0 +1,250 @@
+//! `suite gateway`: the Gateway API conformance suite, unchanged, against the test cluster or any other by `--kubeconfig`.
+//!
+//! It is judged by its exit status and by each test's own result; its report YAML is kept beside the JUnit file.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use clap::Args;
+
+use super::{Borrowed, Case, Outcome, Report};
+use crate::cluster::golang::Go;
+use crate::cluster::layout::cache;
+use crate::cluster::programs::Programs;
+use crate::cluster::{Cluster, GATEWAY_API, KubeProxy, Options, Place, PodNetwork, Stock};
+
+/// All profiles of the suite.
+const PROFILES: &str = "GATEWAY-HTTP,GATEWAY-GRPC,GATEWAY-TLS,GATEWAY-TCP,GATEWAY-UDP,MESH-HTTP,MESH-GRPC";
+
+/// What to run.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// A cluster with the chart and the suite's CRDs installed, in place of the test cluster; reached from where this runs.
+    #[arg(long)]
+    pub kubeconfig: Option<PathBuf>,
+    /// Profiles, with commas between them.
+    #[arg(long, default_value = PROFILES)]
+    pub profiles: String,
+    /// Only this test, by its short name.
+    #[arg(long)]
+    pub test: Option<String>,
+    /// Features to test in place of those that the GatewayClass' status lists.
+    #[arg(long)]
+    pub features: Option<String>,
+    /// The GatewayClass; made if the test cluster doesn't have it.
+    #[arg(long, default_value = "rust-ingress")]
+    pub gateway_class: String,
+    /// An address that a Gateway may ask for.
+    #[arg(long, default_value = "192.0.2.200")]
+    pub usable_address: String,
+    /// An address that no Gateway gets.
+    #[arg(long, default_value = "198.51.100.1")]
+    pub unusable_address: String,
+    /// Waits of the suite, as it spells them: `NamespacesMustBeReady:60s;…`.
+    #[arg(long)]
+    pub timeouts: Option<String>,
+    /// Minutes after which the run is ended.
+    #[arg(long, default_value_t = 60)]
+    pub minutes: u32,
+    /// Who carries Services in the cluster, if none is up: the mesh profiles need somebody.
+    #[arg(long, value_enum, default_value_t = KubeProxy::Nftables)]
+    pub kube_proxy: KubeProxy,
+}
+
+/// Runs the suite.
+pub fn run(arguments: &Arguments) -> Result<Report> {
+    let programs = Programs::cached()?;
+    let binary = programs.need("gateway.test")?;
+    let folder = cache()?.join("suites");
+    fs::create_dir_all(&folder)?;
+    let report = folder.join("gateway-report.yaml");
+    let _ = fs::remove_file(&report);
+    let line = line(arguments, &binary, &report);
+    match &arguments.kubeconfig {
+        Some(kubeconfig) => {
+            let kubeconfig = kubeconfig.canonicalize().with_context(|| format!("{}: can't be read", kubeconfig.display()))?;
+            let mut command = Command::new(&binary);
+            command.args(line.iter().skip(1)).env("KUBECONFIG", &kubeconfig);
+            finish(arguments, command, &format!("the cluster of {}", kubeconfig.display()), &report)
+        }
+        None => {
+            let options = Options { nodes: 2, pod_network: PodNetwork::Routes, kube_proxy: arguments.kube_proxy };
+            let borrowed = Borrowed::take(&options)?;
+            let cluster = &borrowed.cluster;
+            prepare(cluster, arguments)?;
+            let line: Vec<&str> = line.iter().map(String::as_str).collect();
+            let mut command = cluster.command(Place::Wan, &line)?;
+            command.env("KUBECONFIG", cluster.kubeconfig());
+            finish(arguments, command, &cluster.describe(), &report)
+        }
+    }
+}
+
+/// What the suite wants to find: its CRDs, the GatewayClass, its images.
+fn prepare(cluster: &Cluster, arguments: &Arguments) -> Result<()> {
+    install_crds(cluster)?;
+    let class = &arguments.gateway_class;
+    if cluster.kubectl(&["get", "gatewayclass", class]).is_err() {
+        cluster.apply(&format!(
+            "apiVersion: gateway.networking.k8s.io/v1\nkind: GatewayClass\nmetadata: {{name: {class}}}\n\
+             spec: {{controllerName: rust-ingress.dev/gateway-controller}}\n"
+        ))?;
+    }
+    let mesh = arguments.profiles.contains("MESH");
+    cluster.load_stock(if mesh { &[Stock::Echo, Stock::Mesh] } else { &[Stock::Echo] })
+}
+
+/// Installs the CRDs of the suite's version, experimental channel, in which all features are.
+pub fn install_crds(cluster: &Cluster) -> Result<()> {
+    let source = Go::find(27)?.source(&format!("sigs.k8s.io/gateway-api@v{GATEWAY_API}"))?;
+    let folder = source.join("config/crd/experimental");
+    let mut yaml = String::new();
+    for entry in fs::read_dir(&folder).with_context(|| format!("{}: can't be read", folder.display()))? {
+        let path = entry?.path();
+        if path.file_name().is_some_and(|name| name != "kustomization.yaml") {
+            yaml += &format!("---\n{}\n", fs::read_to_string(&path)?);
+        }
+    }
+    ensure!(!yaml.is_empty(), "{}: has no CRDs", folder.display());
+    cluster.apply(&yaml).context("the Gateway API's CRDs can't be installed")?;
+    cluster.wait(&["--for=condition=Established", "crd", "gatewayclasses.gateway.networking.k8s.io"], Duration::from_secs(30))
+}
+
+fn line(arguments: &Arguments, binary: &Path, report: &Path) -> Vec<String> {
+    let mut line = vec![
+        binary.display().to_string(),
+        "-test.run=TestConformance".to_owned(),
+        "-test.v".to_owned(),
+        "-test.parallel=4".to_owned(),
+        format!("-test.timeout={}m", arguments.minutes),
+        format!("--gateway-class={}", arguments.gateway_class),
+        format!("--conformance-profiles={}", arguments.profiles),
+        format!("--usable-address={}", arguments.usable_address),
+        format!("--unusable-address={}", arguments.unusable_address),
+        format!("--report-output={}", report.display()),
+        "--organization=rust-ingress".to_owned(),
+        "--project=rust-ingress".to_owned(),
+        format!("--url={}", env!("CARGO_PKG_REPOSITORY")),
+        format!("--version=v{}", env!("CARGO_PKG_VERSION")),
+        format!("--contact={}/issues", env!("CARGO_PKG_REPOSITORY")),
+    ];
+    if arguments.profiles.contains("MESH") {
+        line.push("--mesh-name=rust-ingress".to_owned());
+    }
+    let optional = [
+        ("--run-test", &arguments.test),
+        ("--supported-features", &arguments.features),
+        ("--timeout-config-overrides", &arguments.timeouts),
+    ];
+    line.extend(optional.into_iter().filter_map(|(flag, value)| Some(format!("{flag}={}", value.as_ref()?))));
+    line
+}
+
+/// Runs the suite, keeps what it prints, and judges it.
+fn finish(arguments: &Arguments, mut command: Command, cluster: &str, yaml: &Path) -> Result<Report> {
+    let mut report = Report::new("gateway", cluster);
+    let log = yaml.with_file_name("gateway.log");
+    let output = fs::File::create(&log)?;
+    eprintln!("running; what the suite prints goes to {}", log.display());
+    let status = command.stdout(output.try_clone()?).stderr(output).status().context("the suite can't be run")?;
+    let printed = String::from_utf8_lossy(&fs::read(&log)?).into_owned();
+    let mut cases = cases(&printed);
+    if !status.success() && cases.iter().all(|case| !matches!(case.outcome, Outcome::Failed(_))) {
+        // The suite gave up outside its tests: a GatewayClass that nobody accepts, for one.
+        let outcome = Outcome::Failed(reason(&printed));
+        cases.push(Case { group: "suite".to_owned(), name: "set-up".to_owned(), took: Duration::ZERO, outcome });
+    }
+    report.notes = vec![
+        format!("Gateway API suite v{GATEWAY_API}; its {status}"),
+        format!("profiles: {}", arguments.profiles),
+        format!("features: {}", arguments.features.as_deref().unwrap_or("those of the GatewayClass' status")),
+        format!(
+            "its own report: {}",
+            if yaml.exists() { "gateway-report.yaml beside the JUnit file" } else { "none, it gave up before" }
+        ),
+    ];
+    cases.into_iter().for_each(|case| report.add(case));
+    Ok(report)
+}
+
+/// The tests of `go test -v`'s output: those directly below the one that runs them all.
+fn cases(printed: &str) -> Vec<Case> {
+    let lines: Vec<&str> = printed.lines().collect();
+    let mut cases = Vec::new();
+    for (number, line) in lines.iter().enumerate() {
+        let Some((verdict, rest)) = line.trim_start().strip_prefix("--- ").and_then(|rest| rest.split_once(": ")) else {
+            continue;
+        };
+        let Some((path, seconds)) = rest.rsplit_once(" (") else { continue };
+        let Some(name) = path.strip_prefix("TestConformance/").filter(|name| !name.contains('/')) else { continue };
+        let took = seconds.trim_end_matches("s)").parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+        // A test's own words stand indented below its verdict.
+        let below =
+            lines[number + 1..].iter().take_while(|line| !line.trim_start().starts_with("--- ") && line.starts_with("     "));
+        let words =
+            || below.clone().map(|line| line.trim()).filter(|line| line.contains("Error")).take(3).collect::<Vec<_>>().join("\n");
+        let outcome = match verdict {
+            "PASS" => Outcome::Passed,
+            "SKIP" => Outcome::Skipped(below.clone().next().map(|line| line.trim().to_owned()).unwrap_or_default()),
+            _ => Outcome::Failed(words()),
+        };
+        cases.push(Case { group: group(name).to_owned(), name: name.to_owned(), took: took.unwrap_or_default(), outcome });
+    }
+    cases
+}
+
+/// The kind that a test is about, which its name begins with.
+fn group(name: &str) -> &'static str {
+    let kinds = [
+        "HTTPRoute",
+        "GRPCRoute",
+        "TLSRoute",
+        "TCPRoute",
+        "UDPRoute",
+        "BackendTLSPolicy",
+        "ListenerSet",
+        "GatewayClass",
+        "Gateway",
+        "Mesh",
+    ];
+    kinds.into_iter().find(|kind| name.starts_with(kind)).unwrap_or("other")
+}
+
+/// Why a suite gave up: its own error lines.
+fn reason(printed: &str) -> String {
+    let lines: Vec<&str> =
+        printed.lines().map(str::trim).filter(|line| line.starts_with("Error") || line.contains("panic:")).collect();
+    let last = || printed.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default().to_owned();
+    if lines.is_empty() { last() } else { lines.join(" ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_suites_tests_are_read_and_their_parts_are_not() {
+        let printed = "=== RUN   TestConformance\n--- FAIL: TestConformance (9.00s)\n    --- PASS: TestConformance/HTTPRouteSimple (0.50s)\n        \
+                       --- PASS: TestConformance/HTTPRouteSimple/0_request (0.10s)\n    --- FAIL: TestConformance/GatewayBad (2.00s)\n        \
+                       helpers.go:7: \n            \tError:      \tcondition is missing\n    --- SKIP: TestConformance/UDPRoute (0.00s)\n        \
+                       suite.go:3: unsupported features\nFAIL\n";
+        let read = cases(printed);
+        let found: Vec<(&str, &str, f64)> =
+            read.iter().map(|case| (case.group.as_str(), case.name.as_str(), case.took.as_secs_f64())).collect();
+        assert_eq!(found, [("HTTPRoute", "HTTPRouteSimple", 0.5), ("Gateway", "GatewayBad", 2.0), ("UDPRoute", "UDPRoute", 0.0)]);
+        assert_eq!(read[0].outcome, Outcome::Passed);
+        assert_eq!(read[1].outcome, Outcome::Failed("Error:      \tcondition is missing".to_owned()));
+        assert_eq!(read[2].outcome, Outcome::Skipped("suite.go:3: unsupported features".to_owned()));
+    }
+
+    #[test]
+    fn a_suite_that_gives_up_says_why() {
+        let printed = "=== RUN   TestConformance\n        \tError:      \tGatewayClass is not accepted\n--- FAIL: TestConformance (180.0s)\nFAIL\n";
+        assert!(cases(printed).is_empty());
+        assert!(reason(printed).contains("not accepted"));
+        assert_eq!(reason("no such flag\n\n"), "no such flag");
+    }
+}
