@@ -6,8 +6,10 @@
 
 pub mod builtin;
 pub mod certificate;
+pub mod child;
 pub mod cli;
 pub mod driver;
+pub mod last_good;
 pub mod plane;
 pub mod source;
 pub mod status;

@@ -8,6 +8,7 @@
 pub mod body;
 pub mod exchange;
 pub mod fault;
+pub mod feed;
 pub mod filters;
 pub mod forward;
 pub mod gate;

@@ -1,13 +1,15 @@
 //! What the program tells the data plane at start: workers, ports, limits, defaults. Not per route, never swapped.
+//! It can be serialised because the proxy may be a process of its own (`feed`).
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
 
 /// Options of the data plane.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Options {
     /// Cores that serve requests, each with its own runtime, listeners and pools. At least 1.
     pub workers: usize,
@@ -30,7 +32,7 @@ pub struct Options {
 }
 
 /// Where access logs go.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum AccessLog {
     /// Nowhere.
     Off,
@@ -41,7 +43,7 @@ pub enum AccessLog {
 }
 
 /// Limits. Numbers are those of Envoy's guide for edge proxies where it has one.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Limits {
     /// Downstream connections, all workers together. Over it new ones are closed at once and counted.
     pub connections: usize,
@@ -89,7 +91,7 @@ impl Default for Limits {
 }
 
 /// Timeouts where a route says nothing.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DefaultTimeouts {
     /// From the first byte (or the accept) to the whole head of a request, TLS handshake included.
     pub header_read: Duration,
@@ -122,7 +124,7 @@ impl Default for DefaultTimeouts {
 }
 
 /// How the proxy stops.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Drain {
     /// How long it goes on accepting after it reports not ready, so that load balancers notice.
     pub delay: Duration,

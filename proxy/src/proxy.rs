@@ -12,12 +12,12 @@ use std::time::{Duration, Instant};
 
 use rust_ingress_model::{KeyStore, ListenerName, Snapshot};
 
-use crate::observe::{Observer, Unavailable};
+use crate::observe::{Observer, Ports, Unavailable};
 use crate::options::Options;
 use crate::server::core::Shared;
-use crate::server::sockets;
+use crate::server::sockets::{Own, Sharing, Sockets};
 use crate::server::worker::{Command, Worker};
-use crate::table::{ListenerEntry, Table};
+use crate::table::{ListenerEntry, Table, not_served};
 
 /// How long publish waits for a worker to open a listener: workers answer in microseconds unless they are stuck.
 const OPEN_WAIT: Duration = Duration::from_secs(5);
@@ -29,6 +29,7 @@ pub struct Proxy {
     shared: Arc<Shared>,
     workers: Vec<Worker>,
     open: Mutex<BTreeMap<ListenerName, Open>>,
+    sockets: Box<dyn Sockets>,
     reaper: Sender<Arc<Table>>,
 }
 
@@ -83,14 +84,23 @@ impl Proxy {
     /// # Errors
     /// A port or file of observation, or a thread, that can't be had.
     pub fn start(options: Options) -> Result<Self, StartError> {
-        let observer = Observer::new(&options).map_err(StartError::Observe)?;
+        let ports = Ports::bind(options.health, options.admin, Sharing::Alone).map_err(StartError::Observe)?;
+        Self::start_on(options, ports, Box::new(Own))
+    }
+
+    /// Starts with the observation ports bound, and with listening sockets from elsewhere.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_on(options: Options, ports: Ports, sockets: Box<dyn Sockets>) -> Result<Self, StartError> {
+        let observer = Observer::on(&options, ports).map_err(StartError::Observe)?;
         let options = Arc::new(options);
         let shared = Arc::new(Shared::new(options.clone(), observer));
         let workers = (0..options.workers.max(1)).map(|index| Worker::start(index, shared.clone()));
         let workers = workers.collect::<io::Result<Vec<_>>>().map_err(StartError::Worker)?;
         let (reaper, tables) = channel();
         std::thread::Builder::new().name("proxy-reaper".into()).spawn(move || reap(&tables)).map_err(StartError::Worker)?;
-        Ok(Self { shared, workers, open: Mutex::default(), reaper })
+        Ok(Self { shared, workers, open: Mutex::default(), sockets, reaper })
     }
 
     /// Metrics, access log, readiness and what is live.
@@ -158,11 +168,8 @@ impl Proxy {
                 continue;
             }
             let opened = match entry.address() {
-                Some(address) => sockets::open(address, self.workers.len()),
-                None => Err(io::Error::new(
-                    io::ErrorKind::Unsupported,
-                    "the listener's protocol isn't served, or it has no usable TLS",
-                )),
+                Some(address) => self.sockets.open(name, address, self.workers.len()),
+                None => Err(not_served()),
             };
             match opened {
                 Ok((bound, sockets)) => fresh.push(Fresh { name: name.clone(), open: Open { asked, bound }, sockets }),

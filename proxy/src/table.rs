@@ -3,6 +3,7 @@
 //! `Proxy::publish` builds it beside the one before, sharing what didn't change: host indexes, certificates, backends.
 //! Workers read it through one `ArcSwap`.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -43,12 +44,22 @@ pub struct ListenerEntry {
 impl ListenerEntry {
     /// The address to bind, where this version of the proxy serves the listener's protocol.
     pub fn address(&self) -> Option<SocketAddr> {
-        match self.listener.protocol {
-            Protocol::Http => Some(self.listener.socket_addr()),
-            Protocol::Https => self.tls.is_some().then(|| self.listener.socket_addr()),
-            Protocol::Tls | Protocol::Tcp | Protocol::Udp => None,
-        }
+        bind_address(&self.listener, self.tls.is_some())
     }
+}
+
+/// The address to bind for a listener, where this version of the proxy serves its protocol. `tls`: whether it has a TLS set.
+pub fn bind_address(listener: &Listener, tls: bool) -> Option<SocketAddr> {
+    match listener.protocol {
+        Protocol::Http => Some(listener.socket_addr()),
+        Protocol::Https => tls.then(|| listener.socket_addr()),
+        Protocol::Tls | Protocol::Tcp | Protocol::Udp => None,
+    }
+}
+
+/// Why a listener without such an address isn't opened.
+pub fn not_served() -> io::Error {
+    io::Error::new(io::ErrorKind::Unsupported, "the listener's protocol isn't served, or it has no usable TLS")
 }
 
 impl Table {

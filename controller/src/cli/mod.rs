@@ -8,6 +8,7 @@ mod check;
 mod completion;
 mod flags;
 mod log;
+mod proxy;
 mod report;
 mod run;
 mod signals;
@@ -34,6 +35,9 @@ enum Command {
     Run(Box<run::RunArgs>),
     /// Validate a folder of manifests without serving it
     Check(check::CheckArgs),
+    /// Serve what the process that watches says; `run` starts this by itself
+    #[command(hide = true)]
+    Proxy(proxy::ProxyArgs),
     /// Print a completion script for a shell
     Completion(completion::CompletionArgs),
 }
@@ -43,6 +47,7 @@ pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Run(args) => run::run(*args),
         Command::Check(args) => check::check(&args),
+        Command::Proxy(args) => proxy::proxy(&args),
         Command::Completion(args) => completion::completion(&args),
     };
     result.unwrap_or_else(|error| {

@@ -15,14 +15,16 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use ::http::{HeaderMap, Uri};
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use rust_ingress_model::{Digest, ListenerName, Snapshot};
 
 use crate::exchange::{Exchange, RequestLine};
 use crate::options::Options;
+use crate::server::sockets::Sharing;
 use access_log::AccessLog;
-use http::{Bound, Servers};
+use http::Servers;
 
+pub use http::Ports;
 pub use metrics::{ListenerMetrics, Metrics, Rejection, UpstreamMetrics};
 pub use time::http_date;
 
@@ -53,7 +55,7 @@ pub struct Published {
 }
 
 /// A listener that could not be opened.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Unavailable {
     /// Its name.
     pub listener: ListenerName,
@@ -75,6 +77,18 @@ pub enum Readiness {
     Draining,
 }
 
+/// What the program says of the proxy's surroundings: facts that the proxy can't know by itself.
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+pub struct Standing {
+    /// When what is served was written, in seconds since 1970, where it is the last good state of an earlier run and nothing
+    /// newer is known.
+    pub last_good: Option<u64>,
+    /// Whether the program is stopping.
+    pub draining: bool,
+    /// How often the process of the proxy was started again because it had died.
+    pub restarts: u64,
+}
+
 /// Metrics, access log, readiness and what is live. One per proxy, shared by all its threads.
 pub struct Observer {
     /// Counters.
@@ -82,6 +96,7 @@ pub struct Observer {
     published: ArcSwapOption<Published>,
     generation: AtomicU64,
     readiness: AtomicU8,
+    standing: ArcSwap<Standing>,
     access_log: Option<AccessLog>,
     servers: OnceLock<Servers>,
 }
@@ -92,7 +107,14 @@ impl Observer {
     /// # Errors
     /// A port that can't be bound, an admin address that isn't loopback, an access log that can't be opened.
     pub fn new(options: &Options) -> io::Result<Arc<Self>> {
-        let bound = Bound::new(options.health, options.admin)?;
+        Self::on(options, Ports::bind(options.health, options.admin, Sharing::Alone)?)
+    }
+
+    /// The same with ports that are bound already.
+    ///
+    /// # Errors
+    /// An access log that can't be opened, or no thread.
+    pub fn on(options: &Options, ports: Ports) -> io::Result<Arc<Self>> {
         let metrics = Metrics::new();
         let observer = Arc::new(Self {
             access_log: AccessLog::open(&options.access_log, &metrics)?,
@@ -100,9 +122,10 @@ impl Observer {
             published: ArcSwapOption::empty(),
             generation: AtomicU64::new(0),
             readiness: AtomicU8::new(Readiness::Starting as u8),
+            standing: ArcSwap::default(),
             servers: OnceLock::new(),
         });
-        let servers = bound.serve(Arc::downgrade(&observer))?;
+        let servers = ports.serve(Arc::downgrade(&observer))?;
         observer.servers.get_or_init(|| servers);
         Ok(observer)
     }
@@ -151,6 +174,19 @@ impl Observer {
             1 => Readiness::Ready,
             _ => Readiness::Draining,
         }
+    }
+
+    /// Takes note of the proxy's surroundings.
+    pub fn set_standing(&self, standing: Standing) {
+        if standing.draining {
+            self.draining();
+        }
+        self.standing.store(Arc::new(standing));
+    }
+
+    /// The proxy's surroundings.
+    pub fn standing(&self) -> Arc<Standing> {
+        self.standing.load_full()
     }
 
     /// Not ready from now on: the program is stopping.

@@ -3,29 +3,60 @@
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 
+use rust_ingress_model::ListenerName;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 /// Connections that may wait to be accepted, per socket; the kernel caps it at `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
 
+/// Where a listener's sockets come from.
+pub trait Sockets: Send + Sync {
+    /// One listening socket per worker, and their address (for port 0).
+    ///
+    /// # Errors
+    /// Why there are none.
+    fn open(&self, listener: &ListenerName, address: SocketAddr, workers: usize) -> io::Result<(SocketAddr, Vec<TcpListener>)>;
+}
+
+/// Opened by this process, for itself.
+#[derive(Debug, Clone, Copy)]
+pub struct Own;
+
+impl Sockets for Own {
+    fn open(&self, _: &ListenerName, address: SocketAddr, workers: usize) -> io::Result<(SocketAddr, Vec<TcpListener>)> {
+        open(address, workers, Sharing::Alone)
+    }
+}
+
+/// Who else may listen on a port that we open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Sharing {
+    /// Nobody: a second copy of this program is told that the port is in use.
+    #[default]
+    Alone,
+    /// Another copy of this program, of the same user: the Pod that follows opens the port while this one still drains.
+    WithOurselves,
+}
+
 /// Opens one listening socket per worker. Port 0 gives them all the same free port; the real address is returned.
 ///
 /// # Errors
 /// What the system says; a port that any other program listens on is in use, even when that program also shares ports.
-pub fn open(address: SocketAddr, workers: usize) -> io::Result<(SocketAddr, Vec<TcpListener>)> {
+pub fn open(address: SocketAddr, workers: usize, sharing: Sharing) -> io::Result<(SocketAddr, Vec<TcpListener>)> {
     use io::ErrorKind::{AddrInUse, PermissionDenied};
-    match open_at(address, workers) {
+    match open_at(address, workers, sharing) {
         // A machine without IPv6 still has all its addresses.
         Err(error) if address.ip() == Ipv6Addr::UNSPECIFIED && !matches!(error.kind(), AddrInUse | PermissionDenied) => {
-            open_at(SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port())), workers).map_err(|_| error)
+            open_at(SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port())), workers, sharing).map_err(|_| error)
         }
         opened => opened,
     }
 }
 
-fn open_at(address: SocketAddr, workers: usize) -> io::Result<(SocketAddr, Vec<TcpListener>)> {
-    // The first socket is bound without SO_REUSEPORT: else a second copy of this program would share the port unnoticed.
+fn open_at(address: SocketAddr, workers: usize, sharing: Sharing) -> io::Result<(SocketAddr, Vec<TcpListener>)> {
     let first = socket(address)?;
+    // Bound without SO_REUSEPORT, the first socket finds a second copy of this program; else both would share unnoticed.
+    first.set_reuse_port(sharing == Sharing::WithOurselves)?;
     first.bind(&SockAddr::from(address))?;
     first.set_reuse_port(true)?;
     first.listen(BACKLOG)?;

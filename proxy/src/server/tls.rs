@@ -20,7 +20,7 @@ pub struct Certificates(AHashMap<Fingerprint, Arc<CertifiedKey>>);
 
 impl Certificates {
     /// Loads the certificates that a snapshot names; those of `previous` are shared. One that can't be loaded is left
-    /// out and named in the log; its hosts fall to the default certificate.
+    /// out and named in the log; handshakes for its hosts are refused.
     pub fn new(snapshot: &Snapshot, keys: &KeyStore, previous: &Self) -> Self {
         let load = |fingerprint: &Fingerprint| {
             let kept = previous.0.get(fingerprint).cloned();
@@ -134,7 +134,8 @@ impl ResolvesServerCert for Live {
     }
 }
 
-type ByName = AHashMap<Name, Arc<CertifiedKey>>;
+/// `None`: the name's certificate has no usable key. Its handshakes are refused; nobody else's certificate stands in for it.
+type ByName = AHashMap<Name, Option<Arc<CertifiedKey>>>;
 
 /// Which certificate answers which name.
 #[derive(Default)]
@@ -150,12 +151,12 @@ impl NameTable {
         let mut names =
             Self { default: set.default.as_ref().and_then(|one| certificates.0.get(one)).cloned(), ..Self::default() };
         for (pattern, fingerprint) in &set.by_host {
-            let Some(key) = certificates.0.get(fingerprint).cloned() else { continue };
+            let key = certificates.0.get(fingerprint).cloned();
             match pattern {
                 HostPattern::Exact(name) => drop(names.exact.insert(name.clone(), key)),
                 HostPattern::OneLabel(suffix) => drop(names.one_label.insert(suffix.clone(), key)),
                 HostPattern::AnyLabels(suffix) => drop(names.any_labels.insert(suffix.clone(), key)),
-                HostPattern::Any => names.default = Some(key),
+                HostPattern::Any => names.default = key,
             }
         }
         names
@@ -163,13 +164,13 @@ impl NameTable {
 
     fn find(&self, name: &str) -> Option<Arc<CertifiedKey>> {
         if let Some(key) = self.exact.get(name) {
-            return Some(key.clone());
+            return key.clone();
         }
         for (stripped, (dot, _)) in name.match_indices('.').enumerate() {
             let Some(suffix) = name.get(dot + 1..) else { continue };
             let one_label = if stripped == 0 && dot > 0 { self.one_label.get(suffix) } else { None };
             if let Some(key) = one_label.or_else(|| self.any_labels.get(suffix)) {
-                return Some(key.clone());
+                return key.clone();
             }
         }
         self.default.clone()
@@ -177,15 +178,15 @@ impl NameTable {
 
     /// Whether both hold the same loaded certificates, for sets known to be equal.
     fn same(&self, other: &Self) -> bool {
-        let equal = |one: &ByName, two: &ByName| {
-            one.len() == two.len() && one.iter().all(|(name, key)| two.get(name).is_some_and(|other| Arc::ptr_eq(key, other)))
-        };
-        let default = match (&self.default, &other.default) {
+        let both = |one: &Option<Arc<CertifiedKey>>, two: &Option<Arc<CertifiedKey>>| match (one, two) {
             (Some(one), Some(two)) => Arc::ptr_eq(one, two),
             (None, None) => true,
             _ => false,
         };
-        default
+        let equal = |one: &ByName, two: &ByName| {
+            one.len() == two.len() && one.iter().all(|(name, key)| two.get(name).is_some_and(|other| both(key, other)))
+        };
+        both(&self.default, &other.default)
             && equal(&self.exact, &other.exact)
             && equal(&self.one_label, &other.one_label)
             && equal(&self.any_labels, &other.any_labels)

@@ -24,6 +24,7 @@ use tokio::sync::{Semaphore, oneshot};
 use tower::{BoxError, Service, ServiceBuilder, ServiceExt as _};
 
 use super::Observer;
+use crate::server::sockets::{self, Sharing};
 use loopback::LoopbackHost;
 use router::{ADMIN, HEALTH, Router};
 
@@ -39,10 +40,13 @@ const CONNECTIONS: usize = 128;
 /// From a connection to its first request's head, and between two requests.
 const IDLE: Duration = Duration::from_secs(10);
 
-/// Sockets that are bound and not served yet.
-pub(super) struct Bound {
-    health: Option<TcpListener>,
-    admin: Option<TcpListener>,
+/// The health and the admin port, bound and not served yet.
+#[derive(Debug, Default)]
+pub struct Ports {
+    /// The health port.
+    pub health: Option<TcpListener>,
+    /// The admin port.
+    pub admin: Option<TcpListener>,
 }
 
 /// The running servers.
@@ -55,17 +59,17 @@ pub(super) struct Servers {
     running: Mutex<Option<(oneshot::Sender<()>, JoinHandle<()>)>>,
 }
 
-impl Bound {
+impl Ports {
     /// Binds both ports.
     ///
     /// # Errors
     /// A port that can't be bound, an admin address that isn't loopback; the message says which and what to do.
-    pub(super) fn new(health: Option<SocketAddr>, admin: Option<SocketAddr>) -> io::Result<Self> {
+    pub fn bind(health: Option<SocketAddr>, admin: Option<SocketAddr>, sharing: Sharing) -> io::Result<Self> {
         if let Some(address) = admin.filter(|address| !address.ip().is_loopback()) {
             let text = format!("admin address {address} is not loopback: it shows all routes; use 127.0.0.1 or [::1]");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
-        let bind = |what: &str, address: Option<SocketAddr>| address.map(|address| bind(what, address)).transpose();
+        let bind = |what: &str, address: Option<SocketAddr>| address.map(|address| bind(what, address, sharing)).transpose();
         Ok(Self { health: bind("health", health)?, admin: bind("admin", admin)? })
     }
 
@@ -106,9 +110,10 @@ impl Servers {
     }
 }
 
-fn bind(what: &str, address: SocketAddr) -> io::Result<TcpListener> {
-    let listener = TcpListener::bind(address).and_then(|listener| listener.set_nonblocking(true).map(|()| listener));
-    listener.map_err(|error| {
+fn bind(what: &str, address: SocketAddr, sharing: Sharing) -> io::Result<TcpListener> {
+    let opened = sockets::open(address, 1, sharing);
+    let first = opened.and_then(|(_, sockets)| sockets.into_iter().next().ok_or_else(|| io::Error::other("no socket")));
+    first.map_err(|error| {
         let text = format!("{what} port {address}: {error}; is something else listening there? Choose another with --{what}");
         io::Error::new(error.kind(), text)
     })

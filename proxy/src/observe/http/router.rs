@@ -3,6 +3,7 @@
 use std::future::{Ready, ready};
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
@@ -90,6 +91,11 @@ fn livez(_: &Observer) -> Answer {
 
 #[expect(clippy::unnecessary_wraps, reason = "all handlers have one type")]
 fn readyz(observer: &Observer) -> Answer {
+    if let (Readiness::Ready, Some(written)) = (observer.readiness(), observer.standing().last_good) {
+        let written = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(written)).map_or_else(String::new, time::rfc3339);
+        let text = format!("ok: serving the last good state, written {written}; the API server hasn't answered yet\n");
+        return Ok(respond(StatusCode::OK, TEXT, text));
+    }
     let (status, text) = match observer.readiness() {
         Readiness::Starting => (StatusCode::SERVICE_UNAVAILABLE, "not ready: nothing has been published yet\n"),
         Readiness::Ready => (StatusCode::OK, "ok\n"),
@@ -103,7 +109,7 @@ fn metrics(observer: &Observer) -> Answer {
     if let Some(published) = &published {
         observer.metrics.prune(&published.snapshot);
     }
-    let text = observer.metrics.scrape(published, observer.readiness()).text()?;
+    let text = observer.metrics.scrape(published, observer.readiness(), observer.standing()).text()?;
     Ok(respond(StatusCode::OK, OPEN_METRICS, text))
 }
 

@@ -18,7 +18,7 @@ use std::time::{Duration, SystemTime};
 
 use rust_ingress_model::{BackendKey, ListenerName, Name, Snapshot};
 
-use super::{Finished, Published, Readiness};
+use super::{Finished, Published, Readiness, Standing};
 use crate::exchange::Exchange;
 use series::Labels;
 use shard::Shard;
@@ -144,8 +144,8 @@ impl Metrics {
     }
 
     /// All counters at this moment, to be written.
-    pub(super) fn scrape(&self, published: Option<Arc<Published>>, readiness: Readiness) -> Scrape {
-        Scrape::of(&self.0, published, readiness)
+    pub(super) fn scrape(&self, published: Option<Arc<Published>>, readiness: Readiness, standing: Arc<Standing>) -> Scrape {
+        Scrape::of(&self.0, published, readiness, standing)
     }
 }
 

@@ -18,7 +18,7 @@ use super::process;
 use super::series::{HistogramSum, Labels, SeriesSum};
 use super::{Inner, lock};
 use crate::fault::Kind;
-use crate::observe::{Published, Readiness};
+use crate::observe::{Published, Readiness, Standing};
 
 /// Certificates whose expiry is shown: those that expire first.
 const MAX_CERTIFICATES: usize = 1000;
@@ -35,6 +35,7 @@ pub(in crate::observe) struct Scrape {
     interim_dropped: u64,
     published: Option<Arc<Published>>,
     readiness: Readiness,
+    standing: Arc<Standing>,
 }
 
 /// A listener's connections, over all cores.
@@ -85,7 +86,12 @@ impl UpstreamSum {
 
 impl Scrape {
     /// Adds the cores up.
-    pub(super) fn of(inner: &Arc<Inner>, published: Option<Arc<Published>>, readiness: Readiness) -> Self {
+    pub(super) fn of(
+        inner: &Arc<Inner>,
+        published: Option<Arc<Published>>,
+        readiness: Readiness,
+        standing: Arc<Standing>,
+    ) -> Self {
         let mut scrape = Self {
             inner: inner.clone(),
             series: BTreeMap::new(),
@@ -95,6 +101,7 @@ impl Scrape {
             interim_dropped: 0,
             published,
             readiness,
+            standing,
         };
         for shard in lock(&inner.shards).iter() {
             for (labels, series) in lock(&shard.series).iter() {
@@ -187,6 +194,10 @@ impl Scrape {
 
     fn snapshot(&self, out: &mut Families<'_>) -> Result<(), Error> {
         out.gauge("ready", "1 while the proxy wants traffic", &u32::from(self.readiness == Readiness::Ready))?;
+        let last_good = u32::from(self.standing.last_good.is_some());
+        out.gauge("last_good_state", "1 while what an earlier run wrote is served and nothing newer is known", &last_good)?;
+        let restarts = self.standing.restarts;
+        out.counter("proxy_restarts", "How often the proxy's process died and was started again", restarts)?;
         out.counter("snapshot_publishes", "Snapshots that became live", self.inner.publishes.load(Relaxed))?;
         let total = seconds(self.inner.publish_micros.load(Relaxed));
         out.counter("snapshot_publish_duration_seconds", "Time spent making snapshots live", total)?;

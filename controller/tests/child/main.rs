@@ -1,0 +1,9 @@
+//! The proxy in a process of its own: real processes, real sockets. The tests are the parent.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "tests")]
+
+mod certificates;
+mod confined;
+mod feed;
+mod killed;
+mod serves;
+mod support;
