@@ -3,6 +3,7 @@
 
 mod certificates;
 mod confined;
+mod differences;
 mod feed;
 mod killed;
 mod serves;
