@@ -35,4 +35,13 @@ impl LogArgs {
         };
         started.map_err(|error| anyhow::anyhow!("can't start the log: {error}"))
     }
+
+    /// The same flags, for a process that we start.
+    pub(super) fn flags(&self) -> Vec<String> {
+        let format = match self.log_format {
+            LogFormat::Text => "text",
+            LogFormat::Json => "json",
+        };
+        vec![format!("--log-level={}", self.log_level), format!("--log-format={format}")]
+    }
 }

@@ -1,6 +1,7 @@
 //! The flags of `run` that become the proxy's options: limits, timeouts, logs. Defaults are the proxy's own.
 
 pub(super) mod cluster;
+pub(super) mod state;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;

@@ -1,17 +1,19 @@
 //! `run` without a folder: from a cluster.
 //!
-//! Order at start: access to the API server, default certificate, proxy (not ready), source; the driver publishes when the
-//! source has said all there is.
+//! Order at start: access to the API server, default certificate, the proxy's process (not ready), the last good state, source;
+//! the driver publishes when the source has said all there is.
 
 use std::process::ExitCode;
 use std::sync::mpsc::channel;
 
 use anyhow::Context as _;
-use rust_ingress_proxy::Proxy;
+use rust_ingress_proxy::server::sockets::Sharing;
 
 use super::{RunArgs, settings};
+use crate::child::{Child, ChildOptions, this_program};
 use crate::cli::signals;
 use crate::driver::{Driver, Message};
+use crate::last_good::Keeper;
 use crate::source::cluster::{self, Seen};
 
 pub(super) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
@@ -31,14 +33,25 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     signals::on_stop(move || drop(stop.send(Message::Stop))).context("can't catch signals")?;
 
     let health = args.health();
-    let mut driver = Driver::new(settings);
+    let mut driver = Driver::new(settings.clone());
     if let Some(secret) = args.cluster.default_certificate_secret.clone() {
         driver.default_from(secret);
     }
-    let proxy = Proxy::start(args.proxy.options(args.admin, health))?;
+    let child = Child::start(ChildOptions {
+        program: this_program(),
+        flags: args.log.flags(),
+        proxy: args.proxy.options(args.admin, health),
+        sharing: Sharing::WithOurselves,
+    })?;
+    let keeper = args.state.serve(&child, &settings)?;
+    if let Some(keeper) = &keeper {
+        driver.subscribe(keeper.subscriber());
+    }
     let seen = Seen::default();
     cluster::start(config, args.cluster.scope(), sender, driver.say_wanted(), seen).context("can't start the cluster source")?;
-    driver.run(&messages, &proxy, false);
-    proxy.stop();
+    driver.run(&messages, &child, false);
+    // Before the drain: who stops us may not wait for its end.
+    keeper.into_iter().for_each(Keeper::stop);
+    child.stop();
     Ok(ExitCode::SUCCESS)
 }

@@ -17,6 +17,7 @@ use rust_ingress_translate::{Origin, Settings};
 
 use crate::certificate;
 use crate::cli::flags::cluster::ClusterArgs;
+use crate::cli::flags::state::StateArgs;
 use crate::cli::flags::{Place, ProxyArgs, address, loopback_place, place};
 use crate::cli::log::LogArgs;
 
@@ -50,6 +51,8 @@ pub(super) struct RunArgs {
     log: LogArgs,
     #[command(flatten)]
     cluster: ClusterArgs,
+    #[command(flatten)]
+    state: StateArgs,
     #[command(flatten)]
     proxy: ProxyArgs,
 }
