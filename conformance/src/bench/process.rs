@@ -92,6 +92,20 @@ impl Process {
         fs::read_to_string(&self.output).unwrap_or_default()
     }
 
+    /// Ends it at once, as a crash does: SIGKILL.
+    pub fn kill(&mut self) -> Result<()> {
+        running().retain(|other| Some(*other) != pid(&self.child));
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// Asks it to end: SIGTERM. Returns at once.
+    pub fn terminate(&mut self) -> Result<()> {
+        let pid = pid(&self.child).context("no process")?;
+        Ok(kill_process(pid, Signal::TERM)?)
+    }
+
     /// CPU time of all its threads and of the processes that it started, in nanoseconds.
     pub fn cpu(&self) -> Result<f64> {
         family(self.child.id()).into_iter().map(process_cpu).sum()

@@ -1,7 +1,7 @@
 //! Container images, written by ourselves: no container engine and no image registry is needed to make one.
 
 pub mod oci;
-mod program;
+pub(crate) mod program;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

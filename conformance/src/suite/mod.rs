@@ -6,6 +6,7 @@ pub mod chart;
 pub mod gateway;
 mod report;
 pub mod services;
+pub mod status;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
@@ -35,6 +36,8 @@ enum Suite {
     Services(services::Arguments),
     /// The Gateway API conformance suite, all profiles
     Gateway(gateway::Arguments),
+    /// What is written on objects: addresses, Events, by one writer
+    Status(status::Arguments),
 }
 
 /// Runs a suite; false when a case failed.
@@ -43,6 +46,7 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
         Suite::Chart(arguments) => chart::run(arguments)?,
         Suite::Services(arguments) => services::run(arguments)?,
         Suite::Gateway(arguments) => gateway::run(arguments)?,
+        Suite::Status(arguments) => status::run(arguments)?,
     };
     let junit = report.write_junit(arguments.junit.as_deref())?;
     if arguments.write {

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-use kube::{Client, Config};
+use kube::Config;
 use tokio::sync::{mpsc, watch};
 
 pub use crate::status::address::{Address, BadAddress};
@@ -29,7 +29,7 @@ pub use crate::status::metrics::StatusMetrics;
 pub use crate::status::publish::Publish;
 
 use crate::driver::{Published, Subscriber};
-use crate::source::cluster::Seen;
+use crate::source::cluster::{Seen, client};
 use crate::status::elect::Elector;
 use crate::status::run::{Context, Turn};
 
@@ -67,7 +67,7 @@ impl Writer {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let client = {
             let _guard = runtime.enter();
-            Client::try_from(config).map_err(io::Error::other)?
+            client(config).map_err(io::Error::other)?
         };
         let metrics = Arc::<StatusMetrics>::default();
         let (stop, stopped) = watch::channel(false);

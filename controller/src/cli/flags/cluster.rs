@@ -49,7 +49,7 @@ impl ClusterArgs {
 }
 
 /// The API server would take a name that isn't one for another request.
-fn dns_name(text: &str) -> Result<String, String> {
+pub(super) fn dns_name(text: &str) -> Result<String, String> {
     match kinds::is_dns_name(text) {
         true => Ok(text.to_owned()),
         false => Err("expected a name of lower-case letters, digits, '-' and '.'".into()),
@@ -57,8 +57,13 @@ fn dns_name(text: &str) -> Result<String, String> {
 }
 
 fn secret(text: &str) -> Result<(Name, Name), String> {
+    let (namespace, name) = object(text)?;
+    Ok((namespace.into(), name.into()))
+}
+
+pub(super) fn object(text: &str) -> Result<(String, String), String> {
     let (namespace, name) = text.split_once('/').ok_or("expected NAMESPACE/NAME")?;
-    Ok((dns_name(namespace)?.into(), dns_name(name)?.into()))
+    Ok((dns_name(namespace)?, dns_name(name)?))
 }
 
 #[cfg(test)]

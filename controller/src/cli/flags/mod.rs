@@ -2,6 +2,7 @@
 
 pub(super) mod cluster;
 pub(super) mod state;
+pub(super) mod status;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;

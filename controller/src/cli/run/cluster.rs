@@ -5,6 +5,7 @@
 
 use std::process::ExitCode;
 use std::sync::mpsc::channel;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use rust_ingress_proxy::server::sockets::Sharing;
@@ -15,6 +16,10 @@ use crate::cli::signals;
 use crate::driver::{Driver, Message};
 use crate::last_good::Keeper;
 use crate::source::cluster::{self, Seen};
+use crate::status::Writer;
+
+/// How long giving the Lease back may take.
+const RELEASE: Duration = Duration::from_secs(3);
 
 pub(super) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     args.log.start()?;
@@ -48,10 +53,14 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
         driver.subscribe(keeper.subscriber());
     }
     let seen = Seen::default();
+    let (writer, subscriber) =
+        Writer::start(args.status.options(&config, seen.clone())).context("can't start the status writer")?;
+    driver.subscribe(subscriber);
     cluster::start(config, args.cluster.scope(), sender, driver.say_wanted(), seen).context("can't start the cluster source")?;
     driver.run(&messages, &child, false);
     // Before the drain: who stops us may not wait for its end.
     keeper.into_iter().for_each(Keeper::stop);
+    writer.stop(RELEASE);
     child.stop();
     Ok(ExitCode::SUCCESS)
 }

@@ -18,6 +18,7 @@ use rust_ingress_translate::{Origin, Settings};
 use crate::certificate;
 use crate::cli::flags::cluster::ClusterArgs;
 use crate::cli::flags::state::StateArgs;
+use crate::cli::flags::status::StatusArgs;
 use crate::cli::flags::{Place, ProxyArgs, address, loopback_place, place};
 use crate::cli::log::LogArgs;
 
@@ -53,6 +54,8 @@ pub(super) struct RunArgs {
     cluster: ClusterArgs,
     #[command(flatten)]
     state: StateArgs,
+    #[command(flatten)]
+    status: StatusArgs,
     #[command(flatten)]
     proxy: ProxyArgs,
 }
