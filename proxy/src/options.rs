@@ -8,6 +8,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use crate::server::sockets::Sharing;
+
 /// Options of the data plane.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Options {
@@ -29,6 +31,8 @@ pub struct Options {
     pub timeouts: DefaultTimeouts,
     /// How the proxy stops.
     pub drain: Drain,
+    /// Who else may have its ports open.
+    pub sharing: Sharing,
 }
 
 /// Where access logs go.
@@ -150,6 +154,7 @@ impl Default for Options {
             limits: Limits::default(),
             timeouts: DefaultTimeouts::default(),
             drain: Drain::default(),
+            sharing: Sharing::default(),
         }
     }
 }

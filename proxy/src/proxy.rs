@@ -15,7 +15,7 @@ use rust_ingress_model::{KeyStore, ListenerName, Snapshot};
 use crate::observe::{Observer, Ports, Unavailable};
 use crate::options::Options;
 use crate::server::core::Shared;
-use crate::server::sockets::{Own, Sharing, Sockets};
+use crate::server::sockets::{Own, Sockets};
 use crate::server::worker::{Command, Worker};
 use crate::table::{ListenerEntry, Table, not_served};
 
@@ -84,8 +84,9 @@ impl Proxy {
     /// # Errors
     /// A port or file of observation, or a thread, that can't be had.
     pub fn start(options: Options) -> Result<Self, StartError> {
-        let ports = Ports::bind(options.health, options.admin, Sharing::Alone).map_err(StartError::Observe)?;
-        Self::start_on(options, ports, Box::new(Own))
+        let ports = Ports::bind(options.health, options.admin, options.sharing).map_err(StartError::Observe)?;
+        let own = Own(options.sharing);
+        Self::start_on(options, ports, Box::new(own))
     }
 
     /// Starts with the observation ports bound, and with listening sockets from elsewhere.

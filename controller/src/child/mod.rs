@@ -21,7 +21,6 @@ use rust_ingress_model::{KeyStore, ListenerName, Snapshot};
 use rust_ingress_proxy::feed::Orders;
 use rust_ingress_proxy::observe::Ports;
 use rust_ingress_proxy::options::{Drain, Options};
-use rust_ingress_proxy::server::sockets::Sharing;
 use rust_ingress_proxy::{PublishFault, StartError};
 
 use crate::plane::Plane;
@@ -43,8 +42,6 @@ pub struct ChildOptions {
     pub flags: Vec<String>,
     /// The proxy's options. The parent binds the health and admin ports too.
     pub proxy: Options,
-    /// Whether another copy of this program may have the ports open: the Pod before, which drains.
-    pub sharing: Sharing,
 }
 
 /// The program that runs, even where its file was replaced since.
@@ -70,7 +67,10 @@ impl Child {
         // The delay is waited for here, while a child that dies is still started again.
         let drain = options.proxy.drain.clone();
         options.proxy.drain.delay = Duration::ZERO;
-        let ports = Ports::bind(options.proxy.health, options.proxy.admin, options.sharing).map_err(StartError::Observe)?;
+        let ports = {
+            let Options { health, admin, sharing, .. } = &options.proxy;
+            Ports::bind(*health, *admin, *sharing).map_err(StartError::Observe)?
+        };
         let shared = Shared::new(options, ports);
         let first = supervise::launch(&shared)?;
         let minding = shared.clone();

@@ -61,7 +61,7 @@ impl Shared {
             process: None,
             orders: None,
             ports,
-            held: Held::new(options.proxy.workers.max(1), options.sharing),
+            held: Held::new(options.proxy.workers.max(1), options.proxy.sharing),
             standing: Standing::default(),
             current: None,
             sent: None,

@@ -86,7 +86,7 @@ pub(super) fn supervise(shared: &Arc<Shared>, first: Running) {
 /// Hears a child to its end; says how it ended.
 fn mind(shared: &Shared, mut running: Running) -> String {
     loop {
-        match running.answers.next() {
+        match running.answers.receive() {
             Ok(Some(answer)) => shared.change(|state| state.hear(answer)),
             Ok(None) => break,
             Err(error) => {

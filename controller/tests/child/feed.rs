@@ -32,7 +32,7 @@ impl Rig {
     }
 
     fn answer(&mut self) -> Answer {
-        self.answers.next().unwrap().unwrap()
+        self.answers.receive().unwrap().unwrap()
     }
 
     fn update(&mut self, sequence: u64, digest: &str, whole: bool) -> Answer {

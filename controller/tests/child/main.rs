@@ -7,4 +7,5 @@ mod differences;
 mod feed;
 mod killed;
 mod serves;
+mod succeeded;
 mod support;

@@ -12,7 +12,6 @@ use rust_ingress_model::{
     Part, PathMatch, PortRef, Protocol, RouteMatch, RouteSet, Rule, Snapshot, Timeouts, VirtualHost, WeightedBackend,
 };
 use rust_ingress_proxy::options::Options;
-use rust_ingress_proxy::server::sockets::Sharing;
 
 /// Longer than any machine needs.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -23,7 +22,6 @@ pub fn options() -> ChildOptions {
         program: env!("CARGO_BIN_EXE_rust-ingress").into(),
         flags: vec!["--log-level=warn".into()],
         proxy: Options { workers: 2, health: free, admin: free, ..Options::default() },
-        sharing: Sharing::Alone,
     }
 }
 

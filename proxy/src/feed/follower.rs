@@ -17,7 +17,7 @@ use crate::proxy::{Proxy, PublishFault};
 /// The first order isn't to start, the proxy can't be started, or the stream is broken.
 pub fn follow(stream: UnixStream) -> Result<(), FeedError> {
     let mut orders = OrderReader::new(stream.try_clone()?);
-    let (start, ports) = match orders.next()? {
+    let (start, ports) = match orders.receive()? {
         Some(Order::Start(start, ports)) => (start, ports),
         // The parent died before it said anything.
         None => return Ok(()),
@@ -45,7 +45,7 @@ impl Follower {
     }
 
     fn follow(&mut self, orders: &mut OrderReader) -> Result<(), FeedError> {
-        while let Some(order) = orders.next()? {
+        while let Some(order) = orders.receive()? {
             match order {
                 Order::Standing(standing) => self.proxy.observer().set_standing(standing),
                 Order::Sockets(handover, sockets) => self.handed.put(handover, sockets),

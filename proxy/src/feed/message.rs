@@ -194,7 +194,7 @@ impl OrderReader {
     ///
     /// # Errors
     /// The socket's; an order that can't be read.
-    pub fn next(&mut self) -> Result<Option<Order>, FeedError> {
+    pub fn receive(&mut self) -> Result<Option<Order>, FeedError> {
         let Some(Frame { kind, body, files }) = frame::read(&mut self.0)? else { return Ok(None) };
         let mut sockets = files.into_iter().map(TcpListener::from);
         Ok(Some(match kind {
@@ -245,7 +245,7 @@ impl Answers {
     ///
     /// # Errors
     /// The socket's; an answer that can't be read.
-    pub fn next(&mut self) -> Result<Option<Answer>, FeedError> {
+    pub fn receive(&mut self) -> Result<Option<Answer>, FeedError> {
         match frame::read(&mut self.0) {
             Ok(None) => Ok(None),
             Ok(Some(Frame { kind: ANSWER, body, .. })) => Ok(Some(serde_json::from_slice(&body)?)),

@@ -20,7 +20,6 @@ use rust_ingress_model::{Digest, ListenerName, Snapshot};
 
 use crate::exchange::{Exchange, RequestLine};
 use crate::options::Options;
-use crate::server::sockets::Sharing;
 use access_log::AccessLog;
 use http::Servers;
 
@@ -107,7 +106,7 @@ impl Observer {
     /// # Errors
     /// A port that can't be bound, an admin address that isn't loopback, an access log that can't be opened.
     pub fn new(options: &Options) -> io::Result<Arc<Self>> {
-        Self::on(options, Ports::bind(options.health, options.admin, Sharing::Alone)?)
+        Self::on(options, Ports::bind(options.health, options.admin, options.sharing)?)
     }
 
     /// The same with ports that are bound already.

@@ -8,9 +8,13 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::server::connection;
 use crate::server::door::Door;
+use crate::server::sockets;
 
 /// How long accepting pauses when the system refuses it (no file descriptors left).
 const PAUSE: Duration = Duration::from_millis(50);
+
+/// How long a handshake under way may take when its listener closes: a round trip to the other side of the world.
+const HANDSHAKES: Duration = Duration::from_millis(250);
 
 /// Accepts until closed; then takes what waits in the kernel's queue, because closing the socket would reset it.
 pub async fn accept(door: Rc<Door>, listener: TcpListener) {
@@ -29,6 +33,9 @@ pub async fn accept(door: Rc<Door>, listener: TcpListener) {
             }
         }
     }
+    if door.succeeded.get() {
+        finish_handshakes(&door, &listener).await;
+    }
     let Ok(listener) = listener.into_std() else { return };
     while let Ok((stream, peer)) = listener.accept() {
         if stream.set_nonblocking(true).is_ok()
@@ -37,6 +44,24 @@ pub async fn accept(door: Rc<Door>, listener: TcpListener) {
             enter(&door, stream, peer);
         }
     }
+}
+
+/// Accepts those whose handshake has begun, and lets nobody begin another one: those reach the successor.
+async fn finish_handshakes(door: &Rc<Door>, listener: &TcpListener) {
+    if let Err(error) = sockets::refuse_new(listener) {
+        tracing::debug!(listener = %door.name, %error, "handshakes under way may be reset");
+        return;
+    }
+    let accepting = async {
+        loop {
+            match listener.accept().await {
+                Ok((stream, peer)) => enter(door, stream, peer),
+                Err(error) if connection_died(&error) => {}
+                Err(_) => tokio::time::sleep(PAUSE).await,
+            }
+        }
+    };
+    let _ = tokio::time::timeout(HANDSHAKES, accepting).await;
 }
 
 /// Counts a connection in and lets it run, or turns it away.

@@ -1,5 +1,6 @@
 //! A listener on one core: what its accept loop and its connections share. Made by `worker`.
 
+use std::cell::Cell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -22,6 +23,8 @@ pub struct Door {
     pub metrics: Arc<ListenerMetrics>,
     /// Raised: no more connections.
     pub closed: Rc<Signal>,
+    /// Whether the port lives on in another process when this one closes it.
+    pub succeeded: Cell<bool>,
     /// Raised: its connections end when their requests have.
     pub ending: Rc<Signal>,
 }
@@ -30,6 +33,6 @@ impl Door {
     /// A listener on this core.
     pub fn new(name: ListenerName, address: SocketAddr, core: Rc<Core>) -> Rc<Self> {
         let metrics = core.shared.observer.metrics.listener(&name);
-        Rc::new(Self { name, address, core, metrics, closed: Rc::default(), ending: Rc::default() })
+        Rc::new(Self { name, address, core, metrics, closed: Rc::default(), succeeded: Cell::new(false), ending: Rc::default() })
     }
 }

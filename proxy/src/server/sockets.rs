@@ -2,9 +2,10 @@
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::os::fd::AsFd;
 
 use rust_ingress_model::ListenerName;
-use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use socket2::{Domain, Protocol, SockAddr, SockFilter, SockRef, Socket, Type};
 
 /// Connections that may wait to be accepted, per socket; the kernel caps it at `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
@@ -20,16 +21,16 @@ pub trait Sockets: Send + Sync {
 
 /// Opened by this process, for itself.
 #[derive(Debug, Clone, Copy)]
-pub struct Own;
+pub struct Own(pub Sharing);
 
 impl Sockets for Own {
     fn open(&self, _: &ListenerName, address: SocketAddr, workers: usize) -> io::Result<(SocketAddr, Vec<TcpListener>)> {
-        open(address, workers, Sharing::Alone)
+        open(address, workers, self.0)
     }
 }
 
 /// Who else may listen on a port that we open.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub enum Sharing {
     /// Nobody: a second copy of this program is told that the port is in use.
     #[default]
@@ -70,6 +71,23 @@ fn open_at(address: SocketAddr, workers: usize, sharing: Sharing) -> io::Result<
         sockets.push(TcpListener::from(next));
     }
     Ok((real, sockets))
+}
+
+/// Lets the kernel drop what asks for a new connection, and nothing else: handshakes under way come to their end. The client
+/// asks again after a second, and reaches whoever has the port by then. Closing a socket resets what is in its handshakes.
+///
+/// # Errors
+/// What the system says.
+pub fn refuse_new(listener: impl AsFd) -> io::Result<()> {
+    // Classic BPF over the TCP header: load the flags, byte 13; where SYN is set keep nothing of the packet, else all.
+    let (load_byte, jump_if_set, give) = (0x30, 0x45, 0x06);
+    let filter = [
+        SockFilter::new(load_byte, 0, 0, 13),
+        SockFilter::new(jump_if_set, 0, 1, 0x02),
+        SockFilter::new(give, 0, 0, 0),
+        SockFilter::new(give, 0, 0, u32::MAX),
+    ];
+    SockRef::from(&listener).attach_filter(&filter)
 }
 
 fn socket(address: SocketAddr) -> io::Result<Socket> {

@@ -16,6 +16,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use crate::server::accept::accept;
 use crate::server::core::{Core, Shared};
 use crate::server::door::Door;
+use crate::server::sockets::Sharing;
 
 /// What a worker is told. `done` is dropped when it is.
 #[derive(Debug)]
@@ -123,6 +124,7 @@ async fn work(shared: Arc<Shared>, mut commands: UnboundedReceiver<Command>) {
 /// Ends connections politely, takes what waits to be accepted, and waits for requests in flight.
 async fn drain(core: &Rc<Core>, doors: AHashMap<ListenerName, (Rc<Door>, Loop)>, timeout: Duration) {
     for (door, _) in doors.values() {
+        door.succeeded.set(core.shared.options.sharing == Sharing::WithOurselves);
         door.ending.raise();
         door.closed.raise();
     }

@@ -155,6 +155,7 @@ impl ProxyArgs {
             limits: self.limits.limits(&default.limits),
             timeouts: self.timeouts.timeouts(&default.timeouts),
             drain: Drain { delay: self.drain_delay, timeout: self.drain_timeout },
+            sharing: default.sharing,
         }
     }
 }

@@ -8,6 +8,7 @@ use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use rust_ingress_proxy::options::Options;
 use rust_ingress_proxy::server::sockets::Sharing;
 
 use super::{RunArgs, settings};
@@ -45,8 +46,8 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     let child = Child::start(ChildOptions {
         program: this_program(),
         flags: args.log.flags(),
-        proxy: args.proxy.options(args.admin, health),
-        sharing: Sharing::WithOurselves,
+        // The Pod that follows opens the ports while this one drains.
+        proxy: Options { sharing: Sharing::WithOurselves, ..args.proxy.options(args.admin, health) },
     })?;
     let keeper = args.state.serve(&child, &settings)?;
     if let Some(keeper) = &keeper {

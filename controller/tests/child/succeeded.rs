@@ -1,0 +1,74 @@
+//! A successor on the same port, as the next Pod of a DaemonSet on the host network is: it opens the port while the one before
+//! still serves; then that one drains.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use rust_ingress::child::{Child, ChildOptions};
+use rust_ingress::plane::Plane as _;
+use rust_ingress_model::{KeyStore, Part, Snapshot};
+use rust_ingress_proxy::options::Options;
+use rust_ingress_proxy::server::sockets::Sharing;
+
+use crate::support::{Got, endpoint, get, listener, options, snapshot};
+
+fn sharing() -> ChildOptions {
+    let options = options();
+    ChildOptions { proxy: Options { sharing: Sharing::WithOurselves, ..options.proxy.clone() }, ..options }
+}
+
+fn on(port: u16, draft: &Snapshot) -> Arc<Snapshot> {
+    let mut draft = draft.clone();
+    draft.listeners.insert("http".into(), Part::new(listener(port)));
+    Arc::new(draft)
+}
+
+#[test]
+fn rolled_10_times_under_load_nobody_is_refused_or_reset() {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let snapshot = on(free.port(), &snapshot(endpoint("here")));
+    let begin = || {
+        let child = Child::start(sharing()).unwrap();
+        assert!(child.publish(snapshot.clone(), &KeyStore::default()).is_empty());
+        child
+    };
+    let (good, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let ask = |address: SocketAddr| {
+        let mut bad = Vec::new();
+        while !stop.load(Ordering::Relaxed) {
+            match get(address, "/") {
+                Got::Body(_) => drop(good.fetch_add(1, Ordering::Relaxed)),
+                other => bad.push(other),
+            }
+        }
+        bad
+    };
+    let mut serving = begin();
+    std::thread::scope(|scope| {
+        let clients: Vec<_> = (0..4).map(|_| scope.spawn(|| ask(free))).collect();
+        for _ in 0..10 {
+            let next = begin();
+            std::thread::sleep(Duration::from_millis(50));
+            std::mem::replace(&mut serving, next).stop();
+        }
+        stop.store(true, Ordering::Relaxed);
+        let bad: Vec<_> = clients.into_iter().flat_map(|client| client.join().unwrap()).collect();
+        assert!(bad.is_empty(), "{bad:?}");
+    });
+    println!("good {}", good.load(Ordering::Relaxed));
+    assert!(good.load(Ordering::Relaxed) > 100);
+    serving.stop();
+}
+
+#[test]
+fn alone_a_second_copy_is_told_that_the_port_is_in_use() {
+    let (one, two) = (Child::start(options()).unwrap(), Child::start(options()).unwrap());
+    let draft = snapshot(endpoint("here"));
+    one.publish(on(0, &draft), &KeyStore::default());
+    let port = one.bound()[0].1.port();
+    assert_eq!(two.publish(on(port, &draft), &KeyStore::default()).len(), 1);
+    one.stop();
+    two.stop();
+}
