@@ -93,7 +93,7 @@ pub(crate) fn machine() -> String {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let kernel = read("/proc/sys/kernel/osrelease").trim().to_owned();
     let date = first_line("date", &["-u", "+%Y-%m-%d %H:%M UTC"]);
-    let commit = first_line("git", &["describe", "--always", "--dirty"]);
+    let commit = first_line("git", &["-C", env!("CARGO_MANIFEST_DIR"), "describe", "--always", "--dirty"]);
     format!("{date}, commit {commit}; {cores} × {processor}, Linux {kernel}.")
 }
 

@@ -6,7 +6,7 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -70,10 +70,29 @@ impl Go {
             Kind::Test => vec!["test", "-c"],
         };
         arguments.extend(["-ldflags", flags.trim_end(), "-o", &target, program.package]);
+        let _progress = Progress::of(program.name);
         self.run(folder, &arguments).with_context(|| format!("{} can't be built", program.name))?;
         fs::rename(&next, out.join(program.name))?;
         eprintln!("built {} in {} s", program.name, begin.elapsed().as_secs());
         Ok(())
+    }
+}
+
+/// Says every so often that a build is still going on, until it is dropped.
+struct Progress {
+    _until_dropped: std::sync::mpsc::Sender<()>,
+}
+
+impl Progress {
+    fn of(name: &'static str) -> Self {
+        let (sender, ended) = std::sync::mpsc::channel::<()>();
+        std::thread::spawn(move || {
+            let begin = Instant::now();
+            while ended.recv_timeout(Duration::from_secs(30)) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+                eprintln!("building {name} … {} s", begin.elapsed().as_secs());
+            }
+        });
+        Self { _until_dropped: sender }
     }
 }
 

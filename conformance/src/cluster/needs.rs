@@ -4,9 +4,9 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 
-use super::{KubeProxy, Options};
+use super::{KubeProxy, Options, record};
 
 /// Programs, and the Debian package that has each.
 const PROGRAMS: [(&str, &str); 8] = [
@@ -62,14 +62,18 @@ fn namespaces() -> Result<()> {
 }
 
 fn writable_cgroups() -> Result<()> {
-    let probe = ["/sys/fs/cgroup/pids", "/sys/fs/cgroup"].map(Path::new).into_iter().find(|at| at.join("cgroup.procs").exists());
-    let Some(probe) = probe else { return Ok(()) };
-    let folder = probe.join("rust-ingress-probe");
-    let made = fs::create_dir(&folder);
+    let hierarchies = record::hierarchies(&fs::read_to_string("/proc/mounts")?);
     ensure!(
-        made.is_ok(),
-        "{}: cgroups can't be made there: mount the hierarchy writable; kubelets can't run Pods without",
-        probe.display()
+        !hierarchies.is_empty(),
+        "no cgroup hierarchy is mounted under /sys/fs/cgroup, and kubelets can't run Pods without: mount it (a container needs \
+         --privileged --cgroupns=host)"
     );
-    Ok(fs::remove_dir(&folder)?)
+    for hierarchy in hierarchies {
+        let folder = hierarchy.join("rust-ingress-probe");
+        let made = fs::create_dir(&folder).and_then(|()| fs::remove_dir(&folder));
+        made.with_context(|| {
+            format!("{}: cgroups can't be made there, and kubelets can't run Pods without", hierarchy.display())
+        })?;
+    }
+    Ok(())
 }

@@ -17,8 +17,8 @@ const COREDNS: &str = "1.14.6";
 const GINKGO: &str = "2.32.0";
 /// Where the echo server of the Gateway API suite is published: 1.7.0 imports a module that the module proxy doesn't have.
 const ECHO: &str = "1.6.3";
-/// Istio, whose echo server the mesh profiles run in their Pods.
-const ISTIO: &str = "1.30.3";
+/// Istio, whose echo server the mesh profiles run in their Pods. The module proxy has its releases under such names only.
+const ISTIO: &str = "0.0.0-20260827124520-eed52ebb66ad";
 
 /// Programs that every cluster needs.
 pub const CLUSTER: [&str; 7] =

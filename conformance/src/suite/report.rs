@@ -103,8 +103,23 @@ impl Report {
     /// Writes `conformance/results/SUITE.md`; its path.
     pub fn write(&self, arguments: &str) -> Result<PathBuf> {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("results").join(format!("{}.md", self.suite));
+        let text = self.page(&fs::read_to_string(&path).unwrap_or_default(), &machine(), arguments);
+        fs::write(&path, text).with_context(|| format!("{}: can't be written", path.display()))?;
+        Ok(path)
+    }
+
+    /// The result file: a row per run, those of the file before kept, and all about this one.
+    fn page(&self, before: &str, machine: &str, arguments: &str) -> String {
+        let mut text = format!("# suite {}\n\n| run | on | passed | failed | skipped |\n|---|---|---|---|---|\n", self.suite);
+        // Rows of runs are the only ones that begin with a year.
+        for row in before.lines().filter(|line| line.starts_with("| 2")) {
+            let _ = writeln!(text, "{row}");
+        }
+        let (passed, failed, skipped) = self.counts();
+        let when = machine.split(';').next().unwrap_or_default();
+        let _ = writeln!(text, "| {when} | {} | {passed} | {failed} | {skipped} |", self.on);
         let command = format!("cargo run -p rust-ingress-conformance -- {arguments}");
-        let mut text = format!("# suite {}\n\n{}\n\n    {command}\n\n{}.\n", self.suite, machine(), self.summary());
+        let _ = write!(text, "\n## Last run\n\n{machine}\n\n    {command}\n\n{}.\n", self.summary());
         for note in &self.notes {
             let _ = write!(text, "\n- {note}");
         }
@@ -117,8 +132,7 @@ impl Report {
             };
             let _ = writeln!(text, "| {} | {} | {ended} |", case.group, case.name.replace('|', "\\|"));
         }
-        fs::write(&path, text).with_context(|| format!("{}: can't be written", path.display()))?;
-        Ok(path)
+        text
     }
 
     /// Writes the JUnit file; its path.
@@ -198,6 +212,15 @@ mod tests {
         assert!(!report().passed());
         assert!(!Report::new("x", "nothing").passed());
         assert!(report().summary().starts_with("suite x: 1 passed, 1 failed, 1 skipped in 0 s on nothing"));
+    }
+
+    #[test]
+    fn a_result_file_keeps_the_rows_of_earlier_runs() {
+        let first = report().page("", "2026-01-01 10:00 UTC, commit a; 2 cores", "suite x");
+        let second = report().page(&first, "2026-01-02 10:00 UTC, commit b; 2 cores", "suite x --write");
+        let rows = "| 2026-01-01 10:00 UTC, commit a | nothing | 1 | 1 | 1 |\n| 2026-01-02 10:00 UTC, commit b | nothing | 1 | 1 | 1 |\n";
+        assert!(second.contains(rows), "{second}");
+        assert_eq!(second.matches("| a | one | passed |").count(), 1, "{second}");
     }
 
     #[test]
