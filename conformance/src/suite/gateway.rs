@@ -31,7 +31,7 @@ pub struct Arguments {
     /// Only this test, by its short name.
     #[arg(long)]
     pub test: Option<String>,
-    /// Features to test in place of those that the GatewayClass' status lists.
+    /// Features to test in place of those that the GatewayClass' status lists, with commas between them; or `all`.
     #[arg(long)]
     pub features: Option<String>,
     /// The GatewayClass; made if the test cluster doesn't have it.
@@ -134,11 +134,13 @@ fn line(arguments: &Arguments, binary: &Path, report: &Path) -> Vec<String> {
     if arguments.profiles.contains("MESH") {
         line.push("--mesh-name=rust-ingress".to_owned());
     }
-    let optional = [
-        ("--run-test", &arguments.test),
-        ("--supported-features", &arguments.features),
-        ("--timeout-config-overrides", &arguments.timeouts),
-    ];
+    let all = arguments.features.as_deref() == Some("all");
+    if all {
+        line.push("--all-features".to_owned());
+    }
+    let named = arguments.features.clone().filter(|_| !all);
+    let optional =
+        [("--run-test", &arguments.test), ("--supported-features", &named), ("--timeout-config-overrides", &arguments.timeouts)];
     line.extend(optional.into_iter().filter_map(|(flag, value)| Some(format!("{flag}={}", value.as_ref()?))));
     line
 }
@@ -213,12 +215,17 @@ fn group(name: &str) -> &'static str {
     kinds.into_iter().find(|kind| name.starts_with(kind)).unwrap_or("other")
 }
 
-/// Why a suite gave up: its own error lines.
+/// Why a suite gave up: what stands under the first `Error:` of its test library, and what that says it was doing.
 fn reason(printed: &str) -> String {
-    let lines: Vec<&str> =
-        printed.lines().map(str::trim).filter(|line| line.starts_with("Error") || line.contains("panic:")).collect();
-    let last = || printed.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default().to_owned();
-    if lines.is_empty() { last() } else { lines.join(" ") }
+    let lines = || printed.lines().map(str::trim);
+    let below = lines().skip_while(|line| !line.starts_with("Error:")).take_while(|line| !line.starts_with("Test:"));
+    let mut words: Vec<&str> = lines().filter_map(|line| line.strip_prefix("Messages:")).take(1).collect();
+    words.extend(below.map(|line| line.trim_start_matches("Error:")));
+    words.extend(lines().filter(|line| line.starts_with("panic:")).take(1));
+    if words.is_empty() {
+        words.extend(lines().rev().find(|line| !line.is_empty()));
+    }
+    words.iter().map(|word| word.trim().trim_end_matches(':')).collect::<Vec<_>>().join(": ")
 }
 
 #[cfg(test)]
@@ -242,9 +249,10 @@ mod tests {
 
     #[test]
     fn a_suite_that_gives_up_says_why() {
-        let printed = "=== RUN   TestConformance\n        \tError:      \tGatewayClass is not accepted\n--- FAIL: TestConformance (180.0s)\nFAIL\n";
+        let printed = "=== RUN   TestConformance\n        \tError Trace:\tx.go:1\n        \tError:      \tReceived unexpected error:\n        \t   \
+                       no such class\n        \tTest:       \tTestConformance\n        \tMessages:   \tsetting up\n--- FAIL: TestConformance (1.0s)\n";
         assert!(cases(printed).is_empty());
-        assert!(reason(printed).contains("not accepted"));
+        assert_eq!(reason(printed), "setting up: Received unexpected error: no such class");
         assert_eq!(reason("no such flag\n\n"), "no such flag");
     }
 }
