@@ -19,6 +19,9 @@ const EVERY: Duration = Duration::from_millis(20);
 const BURST: u32 = 100;
 /// How often everything is compared with what stands in the cluster: a hand that cleared a status is mended within it.
 pub const SWEEP: Duration = Duration::from_secs(10);
+/// Turns with at most so many objects go before all that waits: somebody has just made or changed them, and a first leader
+/// may have minutes of others to write.
+const URGENT: usize = 64;
 /// How long we remember to clear an Ingress that isn't ours any more.
 const LEAVING: Duration = Duration::from_mins(2);
 
@@ -134,10 +137,11 @@ impl Desk {
         }
         let objects: Vec<(ObjectRef, bool)> =
             plan.objects.iter().map(|(object, status)| (object.clone(), status.is_some())).collect();
+        let urgent = objects.len() <= URGENT;
         for (object, ours) in objects {
             if ours {
                 self.leaving.remove(&object);
-                self.enqueue(object);
+                self.enqueue_at(object, urgent);
             } else if self.known.contains_key(&object) {
                 self.leave(object, now);
             }
@@ -192,8 +196,16 @@ impl Desk {
     }
 
     fn enqueue(&mut self, object: ObjectRef) {
-        if self.queued.insert(object.clone()) {
-            self.queue.push_back(object);
+        self.enqueue_at(object, false);
+    }
+
+    /// One that waits already and is now urgent is looked at again at its old place, where there is nothing left to do.
+    fn enqueue_at(&mut self, object: ObjectRef, front: bool) {
+        let fresh = self.queued.insert(object.clone());
+        match front {
+            true => self.queue.push_front(object),
+            false if fresh => self.queue.push_back(object),
+            false => {}
         }
     }
 

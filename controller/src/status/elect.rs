@@ -117,8 +117,9 @@ impl Elector {
                     self.written = Some(lease);
                     return Ok(None);
                 }
-                // Another was quicker, or it was deleted: what is there now decides.
-                Err(error) if is_status(&error, 409) || is_status(&error, 404) => {}
+                // Another was quicker, or it was deleted: what is there now decides. Not found, to one that creates it, means that
+                // the namespace isn't there.
+                Err(error) if is_status(&error, 409) || (read.is_some() && is_status(&error, 404)) => {}
                 Err(error) => return Err(error.into()),
             }
         }

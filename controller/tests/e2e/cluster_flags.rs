@@ -42,6 +42,10 @@ fn a_kubeconfig_that_cannot_be_used() {
         (vec!["--kubeconfig", &good, "--apiserver", "127.0.0.1:6443"], "https://192.0.2.1:6443"),
         (vec!["--kubeconfig", &good, "--watch-namespace", "A_b"], "--watch-namespace"),
         (vec!["--kubeconfig", &good, "--default-certificate-secret", "tls"], "NAMESPACE/NAME"),
+        (vec!["--kubeconfig", &good, "--publish-service", "front"], "NAMESPACE/NAME"),
+        (vec!["--kubeconfig", &good, "--publish-address", "192.0.2.1,192.0.2.256"], "\"192.0.2.256\" is neither"),
+        (vec!["--kubeconfig", &good, "--publish-address", "192.0.2.1", "--publish-service", "a/b"], "--publish-address"),
+        (vec!["--kubeconfig", &good, "--lease-name", "A_b"], "--lease-name"),
     ] {
         let said = refused(&flags);
         assert!(said.contains(expected), "{flags:?}: {said}");
@@ -50,7 +54,7 @@ fn a_kubeconfig_that_cannot_be_used() {
 
 #[test]
 fn a_folder_has_no_cluster() {
-    for flag in ["--kubeconfig", "--context", "--apiserver", "--watch-namespace", "--ingress-class"] {
+    for flag in ["--kubeconfig", "--context", "--apiserver", "--watch-namespace", "--ingress-class", "--lease-name"] {
         let said = refused(&["--manifests", "x", flag, "x"]);
         assert!(said.contains("--manifests") && said.contains(flag), "{flag}: {said}");
     }

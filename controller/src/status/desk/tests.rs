@@ -198,11 +198,28 @@ fn many_are_written_at_a_rate() {
 }
 
 #[test]
+fn what_somebody_has_just_made_does_not_wait_for_all_others() {
+    let (mut desk, cluster, now) = desk(&[]);
+    let names: Vec<String> = (0..1000).map(|n| n.to_string()).collect();
+    let objects: Vec<(&str, bool)> = names.iter().map(|name| (name.as_str(), true)).collect();
+    for name in names.iter().map(String::as_str).chain(["new"]) {
+        cluster.put(name, "1", &[]);
+    }
+    desk.plan(plan(false, &objects), now);
+    desk.plan(plan(false, &[("new", true), ("999", true)]), now);
+    let mut written = || match desk.next(&cluster, now) {
+        Next::Write(object, _) => object.name.to_string(),
+        Next::Wait(at) => panic!("waits for {at:?}"),
+    };
+    assert_eq!([written(), written(), written(), written()], ["new", "999", "a", "0"]);
+}
+
+#[test]
 fn a_server_in_trouble_is_left_in_peace_by_all() {
     let (mut desk, cluster, now) = desk(&[]);
+    written(&mut desk, &cluster, now);
     cluster.put("b", "1", &[]);
     desk.plan(plan(false, &[("b", true)]), now);
-    written(&mut desk, &cluster, now);
     desk.done(&object("a"), Outcome::Unavailable, &cluster, now);
     let Next::Wait(Some(at)) = desk.next(&cluster, now) else { panic!("waits") };
     assert!(at > now);
