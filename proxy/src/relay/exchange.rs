@@ -13,6 +13,7 @@ use crate::body::{Side, client_ended, idle_fault, late};
 use crate::fault::{RequestFault, Retry};
 use crate::forward::{Attempts, Course, Failure, faults};
 use crate::life::Life;
+use crate::server::signal::Ear;
 use crate::upstream::{Lease, Raw, cut_off};
 use crate::{respond, upgrade};
 
@@ -22,6 +23,8 @@ pub(super) struct Exchange<'k> {
     /// The request's head and the beginning of its body; then what goes to the client.
     pub(super) out: &'k mut Vec<u8>,
     pub(super) asked: Asked,
+    /// Raised: the connection ends with the next response.
+    pub(super) ending: &'k Ear,
     /// Bytes of the request's body, and how many of them weren't read when it began.
     pub(super) body: u64,
     pub(super) unread: u64,
@@ -45,11 +48,9 @@ pub(super) enum After {
 impl Exchange<'_> {
     /// Forwards the request and relays the response, or answers with the fault that kept it from coming.
     pub(super) async fn run(&mut self, attempts: Attempts<'_>, rule: &Rule) -> After {
-        let Some(mut life) = self.life.take() else { return After::Drop };
+        let Some(life) = &self.life else { return After::Drop };
         let mut course = Course::new(rule, &life.exchange.method);
-        let answered = self.attempts(&mut life, attempts, &mut course).await;
-        self.life = Some(life);
-        match answered {
+        match self.attempts(attempts, &mut course).await {
             Ok((answer, lease)) => self.respond(attempts, answer, &lease).await,
             Err(Some(fault)) => self.refuse(&fault).await,
             // There is nobody to answer.
@@ -63,7 +64,7 @@ impl Exchange<'_> {
         life.exchange.failed(fault);
         let response = respond::fault(fault, respond::Asked::h1(self.asked.head));
         life.status.set(response.status().as_u16());
-        self.asked.close |= !self.pump.whole();
+        self.asked.close = self.closes();
         let sent = answer::ours(self.out, response, self.asked);
         let patience = life.client.core.shared.options.timeouts.idle;
         life.relayed(self.body - self.pump.left(), sent);
@@ -76,40 +77,38 @@ impl Exchange<'_> {
         }
     }
 
+    /// Whether the client's connection ends with the response that is written now.
+    fn closes(&self) -> bool {
+        self.asked.close || self.ending.is_raised() || !self.pump.whole()
+    }
+
     /// Tries until there is an answer, or no further attempt is allowed. `None`: the client went away.
     async fn attempts(
         &mut self,
-        life: &mut Life,
         attempts: Attempts<'_>,
         course: &mut Course<'_>,
     ) -> Result<(Answer, Lease), Option<RequestFault>> {
         let all = attempts.endpoints().await?;
         loop {
+            let Some(life) = &mut self.life else { return Err(None) };
             let lease = Lease::new(attempts.choose(&all, course, &mut life.exchange)?);
-            let (fault, reused) = match self.attempt(life, attempts, course, &lease).await {
+            let failure = match self.attempt(attempts, course, &lease).await {
                 Ok(answer) => return Ok((answer, lease)),
                 Err(Ending::Gone) => return Err(None),
-                Err(Ending::Unconnected(failure)) => {
-                    attempts.again(Err(failure), &all, course, &mut life.exchange).await?;
-                    continue;
+                Err(Ending::Unconnected(failure)) => failure,
+                Err(Ending::Failed(fault, reused)) => {
+                    // Nothing of the body was read beyond what still lies in `out`.
+                    let whole = self.pump.left() == self.unread;
+                    Failure { next: course.after_send(&fault, reused, whole), fault }
                 }
-                Err(Ending::Failed(fault, reused)) => (fault, reused),
             };
-            // Nothing of the body was read beyond what still lies in `out`.
-            let whole = self.pump.left() == self.unread;
-            let next = course.after_send(&fault, reused, whole);
-            attempts.again(Err(Failure { fault, next }), &all, course, &mut life.exchange).await?;
+            let Some(life) = &mut self.life else { return Err(None) };
+            attempts.again(Err(failure), &all, course, &mut life.exchange).await?;
         }
     }
 
     /// One attempt, up to a response's head, which is then written.
-    async fn attempt(
-        &mut self,
-        life: &mut Life,
-        attempts: Attempts<'_>,
-        course: &mut Course<'_>,
-        lease: &Lease,
-    ) -> Result<Answer, Ending> {
+    async fn attempt(&mut self, attempts: Attempts<'_>, course: &mut Course<'_>, lease: &Lease) -> Result<Answer, Ending> {
         let endpoint = lease.endpoint();
         let idle = if course.fresh { None } else { endpoint.take_raw() };
         let reused = idle.is_some();
@@ -125,7 +124,9 @@ impl Exchange<'_> {
                 Raw::new(stream, attempts.target.metrics.clone())
             }
         };
-        life.exchange.upstream_start = Some(Instant::now());
+        if let Some(life) = &mut self.life {
+            life.exchange.upstream_start = Some(Instant::now());
+        }
         self.pump.attempt(raw);
         let found = match self.pump.begin(self.out, attempts.times).await {
             Ok(()) => self.head(attempts, lease).await,
@@ -138,7 +139,9 @@ impl Exchange<'_> {
             Err((_, stop)) => Err(before_head(stop, attempts, lease)),
         };
         let answer = found.map_err(|fault| fault.map_or(Ending::Gone, |fault| Ending::Failed(fault, reused)))?;
-        life.exchange.upstream_head = Some(Instant::now());
+        if let Some(life) = &mut self.life {
+            life.exchange.upstream_head = Some(Instant::now());
+        }
         Ok(answer)
     }
 
@@ -149,10 +152,11 @@ impl Exchange<'_> {
         loop {
             // What was read already may hold it, behind an interim response.
             if !self.pump.answer.is_empty() {
-                let asked = Asked { close: self.asked.close || !self.pump.whole(), ..self.asked };
+                let asked = Asked { close: self.closes(), ..self.asked };
                 match answer::read(self.pump.answer.filled(), asked, self.out) {
                     Ok(Found::Head(answer)) => {
                         self.pump.answer.consume(answer.length);
+                        self.asked = asked;
                         return Ok(answer);
                     }
                     Ok(Found::Interim(length)) => {

@@ -22,10 +22,12 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use http::{HeaderValue, Uri};
+use rust_ingress_model::Rule;
 use tokio::io::AsyncWriteExt;
 
 use crate::exchange::{Protocol, RequestLine};
 use crate::fault::{Kind, RequestFault};
+use crate::forward::Aim;
 use crate::gate::request::{Framing, parse};
 use crate::gate::wire::Search;
 use crate::headers;
@@ -34,6 +36,7 @@ use crate::server::client::Client;
 use crate::server::door::Door;
 use crate::server::signal::Ear;
 use crate::server::stream::Stream;
+use crate::table::Table;
 use answer::Asked;
 use buffer::{Kit, SIZE};
 use exchange::{After, Exchange};
@@ -200,44 +203,46 @@ impl Relay {
         after
     }
 
-    /// gate → listener filters → route → guards → filters → headers → forward → respond.
     async fn serve(&mut self, kit: &mut Kit, length: usize, framing: &Framing) -> Option<After> {
+        let table = self.client.core.table();
         let client = self.client.clone();
-        let core = &client.core;
-        let table = core.table();
+        let (mut exchange, way) = self.exchange(&client, kit, &table, length, framing)?;
+        Some(match way {
+            Ok((aim, rule)) => exchange.run(aim.attempts(), rule).await,
+            Err(fault) => exchange.refuse(&fault).await,
+        })
+    }
+
+    /// gate → listener filters → route → guards → filters → headers; then it is on its way, or its fault is known.
+    fn exchange<'k>(
+        &'k mut self,
+        client: &'k Rc<Client>,
+        kit: &'k mut Kit,
+        table: &'k Table,
+        length: usize,
+        framing: &Framing,
+    ) -> Option<(Exchange<'k>, Result<(Aim<'k>, &'k Rule), RequestFault>)> {
         let head = Head::new(kit.input.filled(), &kit.fields);
-        let Plain { host, rule, close, body } = plain::plain(head, framing, &client, &table)?;
-        let asked = Asked { head: head.method() == b"HEAD", close: close || self.ear.is_raised() };
+        let Plain { host, rule, close, body } = plain::plain(head, framing, client, table)?;
+        let asked = Asked { head: head.method() == b"HEAD", close };
         let mut life = Life::begin(client.clone(), head.http_method(), Protocol::Http11);
         describe(&mut life, head);
         life.host = host;
-        let rule = if life.counted { rule } else { Err(overloaded()) };
         kit.out.clear();
         let begun = self.begin(kit, length, body, &life);
         let unread = body - begun;
-        let pump = Pump::new(&mut self.stream, (&mut kit.ahead, &mut kit.answer), &mut self.timer, unread);
-        let mut exchange = Exchange { pump, out: &mut kit.out, asked, body, unread, life: None };
-        let after = match rule {
+        let way = match rule {
+            _ if !life.counted => Err(overloaded()),
+            Err(fault) => Err(fault),
             Ok(rule) => {
                 life.exchange.route = Some((rule.source.clone(), rule.field.clone()));
-                let upstreams = &table.upstreams;
-                match core.forwarder.aim(upstreams, rule, &mut life.exchange) {
-                    Ok(aim) => {
-                        exchange.life = Some(life);
-                        exchange.run(aim.attempts(), rule).await
-                    }
-                    Err(fault) => {
-                        exchange.life = Some(life);
-                        exchange.refuse(&fault).await
-                    }
-                }
-            }
-            Err(fault) => {
-                exchange.life = Some(life);
-                exchange.refuse(&fault).await
+                let aim = client.core.forwarder.aim(&table.upstreams, rule, &mut life.exchange);
+                aim.map(|aim| (aim, rule))
             }
         };
-        Some(after)
+        let pump = Pump::new(&mut self.stream, (&mut kit.ahead, &mut kit.answer), &mut self.timer, unread);
+        let (out, ending) = (&mut kit.out, &self.ear);
+        Some((Exchange { pump, out, asked, ending, body, unread, life: Some(life) }, way))
     }
 
     /// Writes the request's head, and what there is of its body. How much of the body that is.

@@ -33,7 +33,7 @@ pub(super) struct Plain<'t> {
 /// Looks at a head. `None`: it isn't plain.
 pub(super) fn plain<'t>(head: Head<'_>, framing: &Framing, client: &Rc<Client>, table: &'t Table) -> Option<Plain<'t>> {
     let close = fields(head)?;
-    if !head.http_11() || framing.chunked || framing.upgrade || matches!(head.method(), b"OPTIONS" | b"TRACE") {
+    if !head.http_11() || framing.chunked || framing.upgrade || head.method() == b"TRACE" {
         return None;
     }
     let target = head.target();

@@ -83,6 +83,7 @@ impl<'k> Pump<'k> {
     /// An attempt begins on a connection.
     pub(super) fn attempt(&mut self, endpoint: Raw) {
         self.answer.clear();
+        self.wait.reset();
         self.endpoint = Some(endpoint);
     }
 
@@ -129,7 +130,10 @@ impl<'k> Pump<'k> {
 
     /// Reads more from the endpoint; 0: it has ended.
     pub(super) async fn fill(&mut self, awaited: Awaited, times: &Times) -> Result<usize, Stop> {
-        self.wait.reset();
+        // The time for a head is one, however many pieces it comes in.
+        if awaited == Awaited::Body {
+            self.wait.reset();
+        }
         poll_fn(|cx| {
             self.poll_upload(cx)?;
             let Some(Raw { stream, .. }) = &mut self.endpoint else { return Poll::Ready(Err(broken())) };
