@@ -139,6 +139,17 @@ fn all_options_sets_every_key_that_other_files_leave_alone() {
 }
 
 #[test]
+fn the_readme_for_users_of_ingress_nginx_names_keys_that_are_there() {
+    let readme = text("../../examples/from-ingress-nginx/README.md");
+    let words = readme.split('`').skip(1).step_by(2).map(|code| code.split(':').next().unwrap_or_default());
+    let named: Vec<&str> = words.filter(|word| word.starts_with("config.") || word.starts_with("service.")).collect();
+    assert!(named.len() > 10, "{named:?}");
+    let keys = schema_keys();
+    let unknown: Vec<&&str> = named.iter().filter(|word| !word.ends_with('…') && !keys.contains(**word)).collect();
+    assert!(unknown.is_empty(), "values.schema.json doesn't have {unknown:?}");
+}
+
+#[test]
 fn unknown_keys_are_found() {
     let values = serde_json::json!({"config": {"htp": [], "drain": {"dealy": "1s"}}, "kidn": "x"});
     assert_eq!(unknown(&values, &schema(), ""), ["config.drain.dealy", "config.htp", "kidn"]);

@@ -6,10 +6,11 @@ pub(crate) mod program;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::{Args, Subcommand};
 
-pub use program::{NAME, build};
+use program::MOST;
+pub use program::{NAME, build, release};
 
 /// What to do with the program's image.
 #[derive(Debug, Args)]
@@ -37,11 +38,14 @@ enum Action {
 /// Does it.
 pub fn run(arguments: &Arguments) -> Result<()> {
     let Action::Build { out, program, name } = &arguments.command;
-    let program = match program {
-        Some(program) => program.clone(),
-        None => program::release()?,
+    let bytes = match program {
+        Some(program) => build(program, name, out)?,
+        None => {
+            let bytes = build(&release()?, name, out)?;
+            ensure!(bytes <= MOST, "{} has {bytes} bytes, which is too much for an image: at most {MOST}", out.display());
+            bytes
+        }
     };
-    let bytes = build(&program, name, out)?;
     println!("{}: {}, {:.1} MiB", out.display(), name.join(", "), bytes as f64 / 1_048_576.0);
     Ok(())
 }

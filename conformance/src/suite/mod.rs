@@ -4,6 +4,7 @@
 
 pub mod chart;
 pub mod gateway;
+pub mod ingress;
 mod report;
 pub mod services;
 pub mod status;
@@ -38,6 +39,8 @@ enum Suite {
     Gateway(gateway::Arguments),
     /// What is written on objects: addresses, Events, by one writer
     Status(status::Arguments),
+    /// Ingress v1 on the cluster, through the installed chart: the 30 scenarios of its conformance suite and more
+    Ingress(ingress::Arguments),
 }
 
 /// Runs a suite; false when a case failed.
@@ -47,6 +50,13 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
         Suite::Services(arguments) => services::run(arguments)?,
         Suite::Gateway(arguments) => gateway::run(arguments)?,
         Suite::Status(arguments) => status::run(arguments)?,
+        Suite::Ingress(arguments) => {
+            let borrowed = Borrowed::take(&Options { nodes: 2, ..Options::default() })?;
+            if let Some(status) = borrowed.cluster.move_to_wan()? {
+                return Ok(status.success());
+            }
+            ingress::run(&borrowed.cluster, arguments)?
+        }
     };
     let junit = report.write_junit(arguments.junit.as_deref())?;
     if arguments.write {

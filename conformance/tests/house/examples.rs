@@ -1,6 +1,7 @@
 //! Every folder of `examples/` is a thing that works: it has a README, a test sends traffic through it, and every command
 //! that its README shows is run by a test.
 //!
+//! Suites of the conformance tool count as tests: an example for a cluster is proved on a cluster.
 //! A test runs a README's commands in one of two ways: it reads `examples/NAME/README.md` and runs what stands there, or it
 //! holds the command's text beside the code that does the same (`cargo test` can't count on `curl`). Either is seen here.
 
@@ -12,7 +13,8 @@ use crate::{finds, none};
 fn examples(tree: &Tree) -> Vec<String> {
     let folders = tree.files.iter().filter_map(|file| Some(file.path.strip_prefix("examples/")?.split_once('/')?.0));
     let folders: BTreeSet<&str> = folders.collect();
-    let tests: Vec<&File> = tree.rust().filter(|file| file.is_test() && !file.path.contains("/tests/house/")).collect();
+    let proves = |file: &&File| file.is_test() || file.path.starts_with("conformance/src/suite/");
+    let tests: Vec<&File> = tree.rust().filter(proves).filter(|file| !file.path.contains("/tests/house/")).collect();
     let mut breaches = Vec::new();
     for folder in folders {
         let folder = format!("examples/{folder}");
