@@ -7,6 +7,7 @@ mod http;
 mod observe;
 pub mod process;
 mod report;
+mod restart;
 mod routes;
 mod swap;
 
@@ -49,6 +50,8 @@ pub enum Bench {
     Http,
     /// One route lookup at 10,000 and 100,000 routes.
     Routes,
+    /// With the API server away: from the last good state to the first answer; and the proxy's process killed.
+    Restart,
     /// What counting one exchange, and logging it, costs a worker.
     Observe,
     /// 1,000 swaps in 60 s under load: failed requests and closed connections.
@@ -64,6 +67,7 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
             Bench::Change => change::run()?,
             Bench::Http => http::run(arguments)?,
             Bench::Routes => routes::run()?,
+            Bench::Restart => restart::run()?,
             Bench::Observe => observe::run()?,
             Bench::Swap => swap::run()?,
         };

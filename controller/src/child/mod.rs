@@ -6,6 +6,7 @@
 
 pub mod confine;
 mod held;
+mod ports;
 mod state;
 mod supervise;
 
@@ -21,6 +22,7 @@ use rust_ingress_model::{KeyStore, ListenerName, Snapshot};
 use rust_ingress_proxy::feed::Orders;
 use rust_ingress_proxy::observe::Ports;
 use rust_ingress_proxy::options::{Drain, Options};
+use rust_ingress_proxy::server::sockets::Sharing;
 use rust_ingress_proxy::{PublishFault, StartError};
 
 use crate::plane::Plane;
@@ -67,16 +69,14 @@ impl Child {
         // The delay is waited for here, while a child that dies is still started again.
         let drain = options.proxy.drain.clone();
         options.proxy.drain.delay = Duration::ZERO;
-        let ports = {
-            let Options { health, admin, sharing, .. } = &options.proxy;
-            Ports::bind(*health, *admin, *sharing).map_err(StartError::Observe)?
-        };
+        let ports = ports::bind(&options.proxy).map_err(StartError::Observe)?;
         let shared = Shared::new(options, ports);
         let first = supervise::launch(&shared)?;
         let minding = shared.clone();
         let supervisor = std::thread::Builder::new().name("child".into());
         let supervisor = supervisor.spawn(move || supervise::supervise(&minding, first)).context("no thread for the child")?;
         let child = Self { shared: shared.clone(), drain, supervisor: Some(supervisor) };
+        ports::follow_predecessor(&shared).context("no thread for the health port")?;
         shared.wait(START_WAIT, |state| state.started || state.standing.restarts > 0);
         if !shared.lock().started {
             bail!("the proxy's process ended at its start, or said nothing; its reason stands above");
@@ -133,9 +133,13 @@ impl Child {
     /// Stops as [`rust_ingress_proxy::Proxy::stop`] does: not ready; goes on for the drain delay; then the child takes what
     /// waits in the queues, which are its own alone by then, and ends requests in flight. Returns when it has ended.
     pub fn stop(mut self) {
+        let sharing = self.shared.options.proxy.sharing;
         self.shared.change(|state| {
             state.standing.draining = true;
             state.tell_standing();
+            if sharing == Sharing::WithOurselves {
+                state.ports.health = None;
+            }
         });
         std::thread::sleep(self.drain.delay);
         self.shared.change(|state| {

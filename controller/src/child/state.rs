@@ -111,6 +111,10 @@ impl State {
     /// Takes on a child that was just started, and tells it all.
     pub(super) fn take_on(&mut self, process: Pid, mut orders: Orders, options: &ChildOptions) -> Result<(), FeedError> {
         self.process = Some(process);
+        if self.stopping {
+            // The end of its stream, when `orders` is dropped here, ends it.
+            return Ok(());
+        }
         self.forget_sent();
         self.held.forget_child();
         orders.start(&options.proxy, &self.ports)?;

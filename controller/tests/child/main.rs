@@ -6,6 +6,7 @@ mod confined;
 mod differences;
 mod feed;
 mod killed;
+mod restarted;
 mod serves;
 mod succeeded;
 mod support;

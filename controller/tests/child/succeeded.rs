@@ -12,7 +12,7 @@ use rust_ingress_model::{KeyStore, Part, Snapshot};
 use rust_ingress_proxy::options::Options;
 use rust_ingress_proxy::server::sockets::Sharing;
 
-use crate::support::{Got, endpoint, get, listener, options, snapshot};
+use crate::support::{Got, endpoint, get, listener, options, snapshot, until};
 
 fn sharing() -> ChildOptions {
     let options = options();
@@ -71,4 +71,48 @@ fn alone_a_second_copy_is_told_that_the_port_is_in_use() {
     assert_eq!(two.publish(on(port, &draft), &KeyStore::default()).len(), 1);
     one.stop();
     two.stop();
+}
+
+/// What the health port says; `None` where nobody has it.
+fn ready(address: SocketAddr) -> Option<bool> {
+    match get(address, "/readyz") {
+        Got::Body(_) => Some(true),
+        Got::Answer(_) => Some(false),
+        _ => None,
+    }
+}
+
+#[test]
+fn the_health_port_speaks_for_whoever_serves() {
+    let draft = snapshot(endpoint("here"));
+    let health = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let with_health = || {
+        let options = sharing();
+        let proxy = Options { health: Some(health), ..options.proxy.clone() };
+        Child::start(ChildOptions { proxy, ..options }).unwrap()
+    };
+    let one = with_health();
+    assert_eq!(ready(health), Some(false), "alone, it says that it isn't ready");
+    one.publish(on(0, &draft), &KeyStore::default());
+    let port = one.bound()[0].1.port();
+    let two = with_health();
+    assert!((0..50).all(|_| ready(health) == Some(true)), "the successor doesn't speak yet");
+    two.publish(on(port, &draft), &KeyStore::default());
+    until("the successor has the port too", || two.health_addr().is_some());
+    assert!((0..50).all(|_| ready(health) == Some(true)));
+    std::thread::scope(|scope| {
+        let stopped = scope.spawn(move || one.stop());
+        let mut not_ready = 0;
+        while !stopped.is_finished() {
+            not_ready += usize::from(ready(health) == Some(false));
+        }
+        // One that was asked in the moment of its closing may still answer.
+        assert!(not_ready <= 1, "the one that drains still speaks: {not_ready} times");
+    });
+    assert_eq!(ready(health), Some(true));
+    // Whoever comes before the other serves gets the port when that one is gone.
+    two.stop();
+    let three = with_health();
+    assert_eq!(ready(health), Some(false));
+    three.stop();
 }

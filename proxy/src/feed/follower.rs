@@ -8,7 +8,7 @@ use rust_ingress_model::{KeyStore, Snapshot};
 use super::FeedError;
 use super::handed::Handed;
 use super::message::{Answer, AnswerSender, Order, OrderReader, Start, Update};
-use crate::observe::{Ports, Unavailable};
+use crate::observe::{Ports, Standing, Unavailable};
 use crate::proxy::{Proxy, PublishFault};
 
 /// Serves what comes over the stream until the parent says stop, or is gone; then drains. Returns when that is done.
@@ -25,6 +25,8 @@ pub fn follow(stream: UnixStream) -> Result<(), FeedError> {
     };
     let mut follower = Follower::start(*start, ports, AnswerSender::new(stream))?;
     let followed = follower.answers.send(&Answer::Started).and_then(|()| follower.follow(&mut orders));
+    let observer = follower.proxy.observer();
+    observer.set_standing(Standing { draining: true, ..Standing::clone(&observer.standing()) });
     follower.proxy.stop();
     followed
 }
@@ -56,6 +58,7 @@ impl Follower {
                     let answer = self.update(*update);
                     self.answers.send(&answer)?;
                 }
+                Order::Health(socket) => self.proxy.observer().serve_health(socket),
                 Order::Stop => return Ok(()),
                 Order::Start(..) => return Err(FeedError::Message("a second order to start".into())),
             }

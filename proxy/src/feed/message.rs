@@ -21,6 +21,7 @@ const SOCKETS: u8 = 3;
 const KEYS: u8 = 4;
 const UPDATE: u8 = 5;
 const STOP: u8 = 6;
+const HEALTH: u8 = 7;
 const ANSWER: u8 = 128;
 
 /// The first order: once. The observation ports' sockets come with it.
@@ -70,6 +71,8 @@ pub enum Order {
     Keys(Vec<(Fingerprint, Arc<KeyPair>)>),
     /// Serve this.
     Update(Box<Update>),
+    /// Serve the health port here.
+    Health(TcpListener),
     /// Drain, and end.
     Stop,
 }
@@ -161,6 +164,14 @@ impl Orders {
         self.send(UPDATE, &serde_json::to_vec(update)?, &[])
     }
 
+    /// Hands over the health port's socket, where it didn't come with the start.
+    ///
+    /// # Errors
+    /// The socket's.
+    pub fn health(&mut self, socket: &TcpListener) -> Result<(), FeedError> {
+        self.send(HEALTH, &[], &[socket.as_fd()])
+    }
+
     /// Asks the child to drain and end.
     ///
     /// # Errors
@@ -208,6 +219,7 @@ impl OrderReader {
             SOCKETS => Order::Sockets(serde_json::from_slice(&body)?, sockets.collect()),
             KEYS => Order::Keys(keys::decode(&body).map_err(|error| FeedError::Message(error.into()))?),
             UPDATE => Order::Update(serde_json::from_slice(&body)?),
+            HEALTH => Order::Health(sockets.next().ok_or_else(|| FeedError::Message("no socket for the health port".into()))?),
             STOP => Order::Stop,
             other => return Err(FeedError::Message(format!("an order of kind {other} isn't known"))),
         }))

@@ -9,7 +9,7 @@ pub mod metrics;
 mod time;
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
@@ -20,6 +20,7 @@ use rust_ingress_model::{Digest, ListenerName, Snapshot};
 
 use crate::exchange::{Exchange, RequestLine};
 use crate::options::Options;
+use crate::server::sockets::Sharing;
 use access_log::AccessLog;
 use http::Servers;
 
@@ -96,6 +97,7 @@ pub struct Observer {
     generation: AtomicU64,
     readiness: AtomicU8,
     standing: ArcSwap<Standing>,
+    sharing: Sharing,
     access_log: Option<AccessLog>,
     servers: OnceLock<Servers>,
 }
@@ -122,9 +124,11 @@ impl Observer {
             generation: AtomicU64::new(0),
             readiness: AtomicU8::new(Readiness::Starting as u8),
             standing: ArcSwap::default(),
+            sharing: options.sharing,
             servers: OnceLock::new(),
         });
-        let servers = ports.serve(Arc::downgrade(&observer))?;
+        let later = options.health.is_some() && ports.health.is_none();
+        let servers = ports.serve(Arc::downgrade(&observer), later)?;
         observer.servers.get_or_init(|| servers);
         Ok(observer)
     }
@@ -179,8 +183,21 @@ impl Observer {
     pub fn set_standing(&self, standing: Standing) {
         if standing.draining {
             self.draining();
+            // On a port that is shared, who asks after the successor would hear of us.
+            if self.sharing == Sharing::WithOurselves
+                && let Some(servers) = self.servers.get()
+            {
+                servers.close_health();
+            }
         }
         self.standing.store(Arc::new(standing));
+    }
+
+    /// Serves the health port on this socket, where it wasn't bound at start.
+    pub fn serve_health(&self, socket: TcpListener) {
+        if let Some(servers) = self.servers.get() {
+            servers.serve_health(socket);
+        }
     }
 
     /// The proxy's surroundings.

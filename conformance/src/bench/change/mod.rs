@@ -5,7 +5,7 @@
 //! is asked over a socket. The memory figure is of the real program, started on a folder that holds the same objects.
 
 mod memory;
-mod objects;
+pub(super) mod objects;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -56,6 +56,10 @@ pub(super) struct Servers {
     pub health: Option<SocketAddr>,
     /// Where the admin port is.
     pub admin: Option<SocketAddr>,
+    /// Where the health port's socket is given, when it isn't bound at start.
+    given: Mutex<Option<oneshot::Sender<TcpListener>>>,
+    /// Dropped to close the health port while the admin port goes on.
+    health_open: Mutex<Option<oneshot::Sender<()>>>,
     running: Mutex<Option<(oneshot::Sender<()>, JoinHandle<()>)>>,
 }
 
@@ -73,31 +77,46 @@ impl Ports {
         Ok(Self { health: bind("health", health)?, admin: bind("admin", admin)? })
     }
 
-    /// Serves them on a new thread.
-    pub(super) fn serve(self, observer: Weak<Observer>) -> io::Result<Servers> {
+    /// Serves them on a new thread. `later`: the health port's socket comes later.
+    pub(super) fn serve(self, observer: Weak<Observer>, later: bool) -> io::Result<Servers> {
         let addr = |listener: &Option<TcpListener>| listener.as_ref().map(TcpListener::local_addr).transpose();
         let (health, admin) = (addr(&self.health)?, addr(&self.admin)?);
-        if health.is_none() && admin.is_none() {
-            return Ok(Servers { health, admin, running: Mutex::new(None) });
+        let (give, given) = oneshot::channel();
+        let (health_open, health_closed) = oneshot::channel::<()>();
+        let (given_by, health_open) = (Mutex::new(Some(give)), Mutex::new(Some(health_open)));
+        if health.is_none() && admin.is_none() && !later {
+            return Ok(Servers { health, admin, given: given_by, health_open, running: Mutex::new(None) });
         }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (stop, stopped) = oneshot::channel();
         let serve = move || {
             let served = async move {
-                let health = self.health.map(|listener| stack_health(listener, observer.clone()));
+                let health = health_until(self.health, given, health_closed, observer.clone());
                 let admin = self.admin.map(|listener| stack_admin(listener, observer));
-                tokio::join!(run(health), run(admin))
+                tokio::join!(health, run(admin))
             };
             runtime.block_on(async {
                 tokio::select! { _ = served => (), _ = stopped => () }
             });
         };
         let thread = thread::Builder::new().name("observe".into()).spawn(serve)?;
-        Ok(Servers { health, admin, running: Mutex::new(Some((stop, thread))) })
+        Ok(Servers { health, admin, given: given_by, health_open, running: Mutex::new(Some((stop, thread))) })
     }
 }
 
 impl Servers {
+    /// Serves the health port on this socket from now on, if it wasn't bound at start.
+    pub(super) fn serve_health(&self, socket: TcpListener) {
+        if let Some(give) = self.given.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            let _ = give.send(socket);
+        }
+    }
+
+    /// Closes the health port.
+    pub(super) fn close_health(&self) {
+        drop(self.health_open.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+
     /// Ends them; returns when their thread is gone.
     pub(super) fn stop(&self) {
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -123,6 +142,23 @@ async fn run(server: Option<impl Future<Output = ()>>) {
     if let Some(server) = server {
         server.await;
     }
+}
+
+/// Serves the health port, once there is a socket for it, until it is closed.
+async fn health_until(
+    bound: Option<TcpListener>,
+    given: oneshot::Receiver<TcpListener>,
+    closed: oneshot::Receiver<()>,
+    observer: Weak<Observer>,
+) {
+    let serve = async {
+        let listener = match bound {
+            Some(listener) => Some(listener),
+            None => given.await.ok(),
+        };
+        run(listener.map(|listener| stack_health(listener, observer))).await;
+    };
+    tokio::select! { () = serve => (), _ = closed => () }
 }
 
 async fn stack_health(listener: TcpListener, observer: Weak<Observer>) {
