@@ -1,5 +1,7 @@
 //! The tool's `cluster` commands.
 
+use std::fmt::Write as _;
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
@@ -116,22 +118,26 @@ fn exit(command: &mut std::process::Command) -> Result<ExitCode> {
 
 fn status() -> Result<ExitCode> {
     let cluster = Cluster::open()?;
-    println!(
-        "{}\nkubeconfig: {}\nlogs: {}",
-        cluster.describe(),
-        cluster.kubeconfig().display(),
-        cluster.folder().join("logs").display()
-    );
+    let (kubeconfig, logs) = (cluster.kubeconfig(), cluster.folder().join("logs"));
+    let mut text = format!("{}\nkubeconfig: {}\nlogs: {}\n", cluster.describe(), kubeconfig.display(), logs.display());
     let mut whole = true;
     for name in cluster.processes.names() {
         let found = cluster.processes.find(&name)?;
         whole &= found.is_some();
         let state = found.map_or("not running".to_owned(), |found| format!("process {}", found.pid));
-        println!("  {name:<20} {state}");
+        let _ = writeln!(text, "  {name:<20} {state}");
     }
     for node in cluster.nodes() {
-        println!("  {:<8} {:<10} {:<14} {} {}", node.name(), node.namespace(), node.v4(), node.v6(), node.zone());
+        let _ = writeln!(text, "  {:<8} {:<10} {:<14} {} {}", node.name(), node.namespace(), node.v4(), node.v6(), node.zone());
     }
-    println!("{}", cluster.kubectl(&["get", "nodes,pods", "-A", "-o", "wide"])?.trim_end());
+    match cluster.kubectl(&["get", "nodes,pods", "-A", "-o", "wide"]) {
+        Ok(listed) => text += &listed,
+        Err(error) => {
+            whole = false;
+            let _ = writeln!(text, "{error:#}");
+        }
+    }
+    // Whoever reads may have seen enough: `cluster status | head`.
+    let _ = std::io::stdout().write_all(text.as_bytes());
     Ok(if whole { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

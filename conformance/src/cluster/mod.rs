@@ -186,6 +186,13 @@ impl Cluster {
         self.processes.enter(place, &command.iter().map(ToString::to_string).collect::<Vec<_>>())
     }
 
+    /// A long command of a suite, ready to run in a place. It ends with the tool, even by SIGKILL, and what it started itself
+    /// ends with the cluster.
+    pub fn long_command(&self, place: Place, command: &[&str]) -> Result<Command> {
+        let command: Vec<&str> = [&["setpriv", "--pdeathsig", "KILL", "--"], command].concat();
+        self.processes.member(place, &command.iter().map(ToString::to_string).collect::<Vec<_>>())
+    }
+
     /// Runs a command in a place; what it printed, or an error with what it said.
     pub fn run(&self, place: Place, command: &[&str]) -> Result<String> {
         output(&mut self.command(place, command)?)

@@ -9,12 +9,14 @@ use anyhow::{Context, Result, ensure};
 use super::{KubeProxy, Options, record};
 
 /// Programs, and the Debian package that has each.
-const PROGRAMS: [(&str, &str); 8] = [
+const PROGRAMS: [(&str, &str); 10] = [
     ("containerd", "containerd"),
     ("ctr", "containerd"),
     ("runc", "runc"),
     ("ip", "iproute2"),
     ("nsenter", "util-linux"),
+    ("unshare", "util-linux"),
+    ("setpriv", "util-linux"),
     ("mount", "mount"),
     ("sysctl", "procps"),
     ("conntrack", "conntrack"),

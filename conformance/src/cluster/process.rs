@@ -68,10 +68,17 @@ impl Processes {
         Ok(enter)
     }
 
+    /// The same, as a member: whatever becomes of the tool, it ends with the cluster.
+    pub fn member(&self, place: Place, command: &[String]) -> Result<Command> {
+        let line = self.enter(place, command)?;
+        let mut shell = Command::new("/bin/sh");
+        shell.args(["-c", "echo $$ > \"$0\" && exec \"$@\""]).arg(self.members.join("control/cgroup.procs"));
+        shell.arg(line.get_program()).args(line.get_args());
+        Ok(shell)
+    }
+
     /// Starts a process that outlives the tool; what it prints goes to `logs/NAME.log`.
     pub fn start(&self, name: &str, place: Place, command: &[String]) -> Result<()> {
-        let line = self.enter(place, command)?;
-        let script = format!("echo $$ > {}/control/cgroup.procs && exec setsid \"$@\"", self.members.display());
         fs::create_dir_all(self.state.join("logs"))?;
         fs::create_dir_all(self.state.join("processes"))?;
         let log = self.log(name);
@@ -80,10 +87,11 @@ impl Processes {
             .append(true)
             .open(&log)
             .with_context(|| format!("{}: can't be written", log.display()))?;
-        let mut shell = Command::new("/bin/sh");
-        shell.args(["-c", &script, name]).arg(line.get_program()).args(line.get_args());
-        shell.env("TMPDIR", self.state.join("tmp")).current_dir(&self.state);
-        let child = shell.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output).spawn();
+        let member = self.member(place, command)?;
+        let mut session = Command::new("setsid");
+        session.arg(member.get_program()).args(member.get_args());
+        session.env("TMPDIR", self.state.join("tmp")).current_dir(&self.state);
+        let child = session.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output).spawn();
         let pid = i32::try_from(child.with_context(|| format!("{name} can't be started"))?.id())?;
         let started = Started { place, command: command.to_vec(), pid };
         fs::write(self.file(name), serde_json::to_vec(&started)?)?;

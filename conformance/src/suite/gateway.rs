@@ -76,7 +76,7 @@ pub fn run(arguments: &Arguments) -> Result<Report> {
             let cluster = &borrowed.cluster;
             prepare(cluster, arguments)?;
             let line: Vec<&str> = line.iter().map(String::as_str).collect();
-            let mut command = cluster.command(Place::Wan, &line)?;
+            let mut command = cluster.long_command(Place::Wan, &line)?;
             command.env("KUBECONFIG", cluster.kubeconfig());
             finish(arguments, command, &cluster.describe(), &report)
         }

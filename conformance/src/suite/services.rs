@@ -155,7 +155,7 @@ fn ginkgo(arguments: &Arguments, programs: &Programs, cluster: &Cluster) -> Resu
     ]);
     line.extend(["--minStartupPods=0".to_owned(), "--dump-logs-on-failure=false".to_owned()]);
     let line: Vec<&str> = line.iter().map(String::as_str).collect();
-    let status = cluster.command(Place::Network(1), &line)?.current_dir(&folder).status().context("ginkgo can't be run")?;
+    let status = cluster.long_command(Place::Network(1), &line)?.current_dir(&folder).status().context("ginkgo can't be run")?;
     let text = fs::read_to_string(&report);
     let text = text.with_context(|| format!("ginkgo ended with {status} and wrote no {}", report.display()))?;
     serde_json::from_str(&text).with_context(|| format!("{}: is not a report", report.display()))
