@@ -23,7 +23,6 @@ use std::time::{Duration, Instant};
 
 use http::{HeaderValue, Uri};
 use rust_ingress_model::Rule;
-use tokio::io::AsyncWriteExt;
 
 use crate::exchange::{Protocol, RequestLine};
 use crate::fault::{Kind, RequestFault};
@@ -104,7 +103,7 @@ pub async fn run(client: Rc<Client>, stream: Stream, prefix: Vec<u8>, door: &Rc<
         Some(After::Drop) => Left::Ended,
         Some(After::Keep | After::Close) => {
             // The client sees a TLS end, not a cut; one that doesn't take it isn't waited for.
-            let _ = tokio::time::timeout(Duration::from_secs(1), relay.stream.shutdown()).await;
+            let _ = tokio::time::timeout(Duration::from_secs(1), relay.stream.say_end()).await;
             Left::Ended
         }
         None => Left::ToHyper(relay.stream, relay.kit.as_ref().map(|kit| kit.input.filled().to_vec()).unwrap_or_default()),

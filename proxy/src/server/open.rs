@@ -61,6 +61,8 @@ pub async fn open(door: &Rc<Door>, stream: TcpStream, peer: SocketAddr) -> Optio
     };
     let config = tls.config()?.clone();
     drop(table);
+    // Waited for here, it costs no read that finds nothing.
+    stream.readable().await.ok()?;
     let stream = match TlsAcceptor::from(config).accept(stream).await {
         Ok(stream) => stream,
         Err(error) => {

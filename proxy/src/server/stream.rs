@@ -4,7 +4,7 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
@@ -15,6 +15,22 @@ pub enum Stream {
     Plain(TcpStream),
     /// TLS over TCP. Boxed: it is 30 times as large.
     Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl Stream {
+    /// Says in TLS that nothing more follows. The socket is to be closed next, which says it in TCP.
+    ///
+    /// # Errors
+    /// The client doesn't take it.
+    pub async fn say_end(&mut self) -> io::Result<()> {
+        match self {
+            Self::Plain(_) => Ok(()),
+            Self::Tls(tls) => {
+                tls.get_mut().1.send_close_notify();
+                tls.flush().await
+            }
+        }
+    }
 }
 
 macro_rules! either {
