@@ -65,6 +65,9 @@ enum Next {
     End,
 }
 
+/// Where a request goes, or why nowhere.
+type Way<'k> = Result<(Aim<'k>, &'k Rule), RequestFault>;
+
 /// One connection.
 struct Relay {
     client: Rc<Client>,
@@ -220,7 +223,7 @@ impl Relay {
         table: &'k Table,
         length: usize,
         framing: &Framing,
-    ) -> Option<(Exchange<'k>, Result<(Aim<'k>, &'k Rule), RequestFault>)> {
+    ) -> Option<(Exchange<'k>, Way<'k>)> {
         let head = Head::new(kit.input.filled(), &kit.fields);
         let Plain { host, rule, close, body } = plain::plain(head, framing, client, table)?;
         let asked = Asked { head: head.method() == b"HEAD", close };
