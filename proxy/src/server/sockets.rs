@@ -101,3 +101,30 @@ fn socket(address: SocketAddr) -> io::Result<Socket> {
     socket.set_nonblocking(true)?;
     Ok(socket)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use std::net::TcpStream;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn new_connections_are_not_answered_and_those_that_wait_are_kept() {
+        let (address, sockets) = open("127.0.0.1:0".parse().unwrap(), 1, Sharing::Alone).unwrap();
+        let waits = TcpStream::connect(address).unwrap();
+        refuse_new(&sockets[0]).unwrap();
+        let error = TcpStream::connect_timeout(&address, Duration::from_millis(200)).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut, "neither taken nor refused");
+        assert_eq!(sockets[0].accept().unwrap().1, waits.local_addr().unwrap());
+    }
+
+    #[test]
+    fn a_port_is_shared_only_where_that_is_asked_for() {
+        let (address, _alone) = open("127.0.0.1:0".parse().unwrap(), 2, Sharing::Alone).unwrap();
+        assert_eq!(open(address, 2, Sharing::Alone).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        assert!(open(address, 2, Sharing::WithOurselves).is_ok());
+    }
+}
