@@ -2,13 +2,15 @@
 //!
 //! Starts in seconds, needs no root and no network namespaces, and several can run side by side; `cluster` is the whole thing.
 
-use std::net::SocketAddr;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use rcgen::KeyPair;
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::bench::process::{Process, free_addresses};
@@ -129,6 +131,19 @@ impl ControlPlane {
         }
         self.apiserver = Some(process);
         Ok(())
+    }
+
+    /// Asks etcd's JSON gateway, by POST.
+    pub fn etcd(&self, path: &str, body: &Value) -> Result<Value> {
+        let [client, ..] = self.addresses;
+        let (mut stream, body) = (TcpStream::connect(client)?, body.to_string());
+        stream.set_read_timeout(Some(PATIENCE))?;
+        write!(stream, "POST {path} HTTP/1.0\r\nhost: {client}\r\ncontent-length: {}\r\n\r\n{body}", body.len())?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        let (head, body) = answer.split_once("\r\n\r\n").context("etcd gives no answer")?;
+        ensure!(head.contains(" 200 "), "etcd {path}: {answer}");
+        Ok(serde_json::from_str(body)?)
     }
 
     /// Ends etcd.

@@ -189,7 +189,10 @@ impl Driver {
                 match message {
                     Message::Changes(changes) => self.apply(changes),
                     Message::Listed => listed = true,
-                    Message::Synced => synced = true,
+                    Message::Synced => {
+                        tracing::info!("the cluster is read");
+                        synced = true;
+                    }
                     Message::Stop => return,
                 }
             }

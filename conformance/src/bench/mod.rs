@@ -86,11 +86,19 @@ pub(crate) fn program() -> Result<PathBuf> {
         !cfg!(debug_assertions),
         "benches measure release builds: cargo run --release -p rust-ingress-conformance -- bench …"
     );
+    program_like_this()
+}
+
+/// The program, built as this tool was, beside it.
+pub(crate) fn program_like_this() -> Result<PathBuf> {
     let tool = env::current_exe()?;
     let folder = tool.parent().context("this tool stands in a folder")?;
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut build = Command::new(cargo);
-    build.args(["build", "--release", "--quiet", "--bin", "rust-ingress", "-p", "rust-ingress"]);
+    build.args(["build", "--quiet", "--bin", "rust-ingress", "-p", "rust-ingress"]);
+    if !cfg!(debug_assertions) {
+        build.arg("--release");
+    }
     let built = build.current_dir(env!("CARGO_MANIFEST_DIR")).status().context("cargo can't be run")?;
     ensure!(built.success(), "rust-ingress can't be built");
     Ok(folder.join("rust-ingress"))

@@ -106,6 +106,16 @@ impl Process {
         Ok(kill_process(pid, Signal::TERM)?)
     }
 
+    /// Stops it where it is, until [`Self::go_on`].
+    pub fn pause(&self) -> Result<()> {
+        kill_process(pid(&self.child).context("a process has a number")?, Signal::STOP).context("it can't be paused")
+    }
+
+    /// Lets it go on.
+    pub fn go_on(&self) -> Result<()> {
+        kill_process(pid(&self.child).context("a process has a number")?, Signal::CONT).context("it can't go on")
+    }
+
     /// CPU time of all its threads and of the processes that it started, in nanoseconds.
     pub fn cpu(&self) -> Result<f64> {
         family(self.child.id()).into_iter().map(process_cpu).sum()

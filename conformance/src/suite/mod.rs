@@ -8,6 +8,7 @@ pub mod ingress;
 mod report;
 pub mod services;
 pub mod status;
+pub mod source;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
@@ -41,6 +42,8 @@ enum Suite {
     Status(status::Arguments),
     /// Ingress v1 on the cluster, through the installed chart: the 30 scenarios of its conformance suite and more
     Ingress(ingress::Arguments),
+    /// What the program learns from an API server: restarts, expired watches, missing rights, Secrets
+    Source(source::Arguments),
 }
 
 /// Runs a suite; false when a case failed.
@@ -57,6 +60,7 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
             }
             ingress::run(&borrowed.cluster, arguments)?
         }
+        Suite::Source(arguments) => source::run(arguments)?,
     };
     let junit = report.write_junit(arguments.junit.as_deref())?;
     if arguments.write {
