@@ -101,20 +101,29 @@ impl Pace {
         due
     }
 
-    /// It is over. Whether it was said.
-    pub(super) fn over(&mut self) -> bool {
-        self.0.take().is_some()
+    /// It is over: when it comes again, it is said again.
+    pub(super) fn over(&mut self) {
+        self.0 = None;
     }
 }
 
 /// Whether the API server answers, for all watches together: one message, not one a watch.
 #[derive(Debug, Default)]
-pub(super) struct Reach(Mutex<Pace>);
+pub(super) struct Reach(Mutex<Silence>);
+
+#[derive(Debug, Default)]
+struct Silence {
+    /// Not forgotten when it answers: one that is just starting answers and doesn't, by turns.
+    pace: Pace,
+    said: bool,
+}
 
 impl Reach {
     /// A watch can't reach it.
     pub(super) fn lost(&self, why: &str) {
-        if self.0.lock().unwrap_or_else(PoisonError::into_inner).due() {
+        let mut silence = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if silence.pace.due() {
+            silence.said = true;
             tracing::warn!(
                 "the API server can't be read: {why}; what is served stays as it is; check that it runs and that this node reaches it (--apiserver)"
             );
@@ -123,7 +132,8 @@ impl Reach {
 
     /// A watch got an answer.
     pub(super) fn found(&self) {
-        if self.0.lock().unwrap_or_else(PoisonError::into_inner).over() {
+        let mut silence = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if std::mem::replace(&mut silence.said, false) {
             tracing::info!("the API server answers");
         }
     }
@@ -211,10 +221,9 @@ mod tests {
     #[test]
     fn the_same_is_said_once() {
         let mut pace = Pace::default();
-        assert!(!pace.over());
         assert!(pace.due());
         assert!(!pace.due());
-        assert!(pace.over());
+        pace.over();
         assert!(pace.due());
     }
 }
