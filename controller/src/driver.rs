@@ -4,11 +4,11 @@
 
 mod default;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 
-use rust_ingress_model::{Fault, KeyStore, Name, Part, Report, ReportKey, Severity, Snapshot, StatusPlan};
+use rust_ingress_model::{Fault, KeyStore, Name, Part, PartMap, Report, ReportKey, Severity, Snapshot, StatusPlan};
 use rust_ingress_proxy::PublishFault;
 use rust_ingress_translate::{Change, Dirty, Settings, World, translate};
 use tokio::sync::watch;
@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use crate::plane::Plane;
 use default::DefaultSecret;
 
-type Reports = BTreeMap<ReportKey, Part<Report>>;
+type Reports = PartMap<ReportKey, Report>;
 
 /// What translation calls the listener of the first address for HTTPS.
 const FIRST_HTTPS: &str = "https";
@@ -140,7 +140,9 @@ impl Driver {
         let mut failed = Vec::new();
         if snapshot != *self.snapshot {
             let snapshot = Arc::new(snapshot);
-            self.keys = self.world.key_store(&snapshot, &self.settings);
+            if snapshot.certificates != self.snapshot.certificates || dirty.has_certificates() {
+                self.keys = self.world.key_store(&snapshot, &self.settings);
+            }
             failed = plane.publish(snapshot.clone(), &self.keys);
             self.snapshot = snapshot;
         }
@@ -218,7 +220,7 @@ impl FaultChanges {
     fn between(old: &Reports, new: &Reports) -> Self {
         let differing = |one: &Reports, other: &Reports| -> BTreeSet<Fault> {
             let differs = |key: &ReportKey, report: &Part<Report>| other.get(key).is_none_or(|other| !other.same(report));
-            let reports = one.iter().filter(|(key, report)| differs(key, report));
+            let reports = one.near_changes(other).filter(|(key, report)| differs(key, report));
             reports.flat_map(|(_, report)| report.faults.iter().cloned()).collect()
         };
         let (before, after) = (differing(old, new), differing(new, old));

@@ -77,13 +77,13 @@ impl Table {
         }
     }
 
-    /// Makes a snapshot ready. Costs what differs from `previous`, and a look at each host, certificate and backend.
+    /// Makes a snapshot ready. Costs what differs from `previous`, and copies of its hash maps where something does.
     pub fn new(snapshot: Arc<Snapshot>, keys: &KeyStore, previous: &Self) -> Self {
         let routes: AHashMap<RouteSetName, Arc<RouteIndex>> = snapshot
             .route_sets
             .iter()
             .map(|(name, set)| {
-                let kept = previous.snapshot.route_sets.get(name).filter(|kept| same_hosts(kept, set));
+                let kept = previous.snapshot.route_sets.get(name).filter(|kept| *kept == set);
                 let before = previous.routes.get(name);
                 let index = match (kept, before) {
                     (Some(_), Some(index)) => index.clone(),
@@ -108,10 +108,4 @@ impl Table {
         let upstreams = Arc::new(Upstreams::new(&snapshot, keys, Some(&previous.upstreams)));
         Self { digest: snapshot.digest(), listeners, routes, tls, certificates, upstreams, snapshot }
     }
-}
-
-/// Whether two route sets share every part: equal without comparing contents.
-fn same_hosts(one: &rust_ingress_model::RouteSet, other: &rust_ingress_model::RouteSet) -> bool {
-    one.hosts.len() == other.hosts.len()
-        && one.hosts.iter().zip(&other.hosts).all(|((a, part), (b, other))| part.same(other) && a == b)
 }

@@ -3,7 +3,6 @@
 //! Random hits over every host and path, one rule in ten with a header match. CPU time of this thread, the least of many
 //! batches: other load on the machine only adds.
 
-use std::collections::BTreeMap;
 use std::hint::black_box;
 
 use anyhow::{Result, ensure};
@@ -40,7 +39,7 @@ pub fn run() -> Result<Report> {
 fn measure(routes: usize, hosts: usize, limit: f64) -> Result<Figure> {
     let per_host = routes / hosts;
     let start = thread_cpu();
-    let set = RouteSet { hosts: (0..hosts).map(|host| virtual_host(host, per_host)).collect::<BTreeMap<_, _>>() };
+    let set = RouteSet { hosts: (0..hosts).map(|host| virtual_host(host, per_host)).collect() };
     let index = RouteIndex::new(&set, None);
     let built = thread_cpu() - start;
     let mut random = Random(0x9e37_79b9_7f4a_7c15);

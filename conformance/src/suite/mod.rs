@@ -7,8 +7,8 @@ pub mod gateway;
 pub mod ingress;
 mod report;
 pub mod services;
-pub mod status;
 pub mod source;
+pub mod status;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};

@@ -8,8 +8,8 @@ use anyhow::Result;
 use rust_ingress_model::backend::Balance;
 use rust_ingress_model::{
     AppProtocol, Backend, BackendKey, BackendRef, Certificate, Discovery, Endpoint, Fingerprint, HostPattern, KeyPair, KeyStore,
-    Listener, ListenerAddress, ObjectRef, Parent, Part, PathMatch, PortRef, Protocol, RouteMatch, RouteSet, Rule, Snapshot,
-    Timeouts, TlsSet, VirtualHost, WeightedBackend,
+    Listener, ListenerAddress, ObjectRef, Parent, Part, PartMap, PathMatch, PortRef, Protocol, RouteMatch, RouteSet, Rule,
+    Snapshot, Timeouts, TlsSet, VirtualHost, WeightedBackend,
 };
 use rustls::pki_types::CertificateDer;
 
@@ -67,14 +67,14 @@ impl Snapshots {
             listeners: self.listeners(),
             route_sets: BTreeMap::from([("ingress".into(), self.routes())]),
             backends: self.backends(),
-            tls_sets: BTreeMap::from([("ingress".into(), Part::new(self.tls_set()))]),
+            tls_sets: PartMap::from([("ingress".into(), Part::new(self.tls_set()))]),
             certificates: self.certificates(),
             ..Snapshot::default()
         };
         (snapshot, keys)
     }
 
-    fn listeners(&self) -> BTreeMap<Arc<str>, Part<Listener>> {
+    fn listeners(&self) -> PartMap<Arc<str>, Listener> {
         let listener = |protocol, tls: Option<Arc<str>>| Listener {
             address: ListenerAddress::Ip([127, 0, 0, 1].into()),
             port: 0,
@@ -85,7 +85,7 @@ impl Snapshots {
             proxy_protocol: false,
             filters: Vec::new(),
         };
-        let mut all = BTreeMap::from([
+        let mut all = PartMap::from([
             ("http".into(), Part::new(listener(Protocol::Http, None))),
             ("https".into(), Part::new(listener(Protocol::Https, Some("ingress".into())))),
         ]);
@@ -108,11 +108,11 @@ impl Snapshots {
         let host = |host: HostPattern, rules| (host.clone(), Part::new(VirtualHost { host, rules }));
         let elsewhere: Arc<str> = format!("host-{}.example", self.generation % 7).into();
         let elsewhere = host(HostPattern::Exact(elsewhere), vec![rule("/", PathMatch::Prefix("/".into()), "echo")]);
-        RouteSet { hosts: BTreeMap::from([host(HostPattern::Any, rules), elsewhere]) }
+        RouteSet { hosts: PartMap::from([host(HostPattern::Any, rules), elsewhere]) }
     }
 
     /// Endpoints come and go: of each kind the one whose turn it is to rest is left out, whoever is connected to it.
-    fn backends(&self) -> BTreeMap<BackendKey, Part<Backend>> {
+    fn backends(&self) -> PartMap<BackendKey, Backend> {
         let some = |all: &[SocketAddr]| -> Vec<Endpoint> {
             let resting = self.generation % all.len().max(1);
             let awake = all.iter().enumerate().filter(|(at, _)| *at != resting);
@@ -122,7 +122,7 @@ impl Snapshots {
             let discovery = Discovery::Endpoints(some(all));
             (key(name), Part::new(Backend { protocol, tls: None, balance: Balance::default(), discovery }))
         };
-        BTreeMap::from([
+        PartMap::from([
             backend("echo", AppProtocol::Http, &self.upstreams.echo),
             backend("socket", AppProtocol::Http, &self.upstreams.socket),
             backend("grpc", AppProtocol::H2c, &self.upstreams.grpc),
@@ -135,7 +135,7 @@ impl Snapshots {
         TlsSet { by_host: BTreeMap::from([(HostPattern::Exact(HOST.into()), *fingerprint)]), default: None }
     }
 
-    fn certificates(&self) -> BTreeMap<Fingerprint, Part<Certificate>> {
+    fn certificates(&self) -> PartMap<Fingerprint, Certificate> {
         let certificate = || Certificate { source: None, dns_names: vec![HOST.into()], not_after: i64::from(u32::MAX) };
         self.pairs.iter().map(|(fingerprint, _)| (*fingerprint, Part::new(certificate()))).collect()
     }

@@ -29,6 +29,11 @@ impl Dirty {
         self.all
     }
 
+    /// Whether keys may have changed: a certificate can get another one without a change of its own.
+    pub fn has_certificates(&self) -> bool {
+        self.all || !self.certificates.is_empty()
+    }
+
     /// Whether nothing has to be computed again.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()

@@ -93,7 +93,7 @@ fn flags(snapshot: &Snapshot) -> Vec<String> {
 }
 
 fn verdict(snapshot: &Snapshot, annotation: &str) -> VerdictKind {
-    let report = &snapshot.reports[&ReportKey::Object(ObjectRef::new("Ingress", "default", "web"))];
+    let report = snapshot.reports.get(&ReportKey::Object(ObjectRef::new("Ingress", "default", "web"))).unwrap();
     report.verdicts.iter().find(|verdict| verdict.annotation == annotation).expect("a verdict").kind
 }
 

@@ -316,12 +316,15 @@ fn what_did_not_change_is_shared() {
     let (after, _) = translate(&world, &settings, &before, &dirty);
     assert_ne!(before.backends, after.backends);
     let (hosts, hosts_after) = (&before.route_sets["ingress"].hosts, &after.route_sets["ingress"].hosts);
-    assert!(hosts.iter().all(|(host, part)| part.same(&hosts_after[host])));
-    assert!(before.tls_sets["ingress"].same(&after.tls_sets["ingress"]));
-    assert!(before.certificates.iter().all(|(fingerprint, part)| part.same(&after.certificates[fingerprint])));
-    assert!(before.listeners.iter().all(|(name, part)| part.same(&after.listeners[name])));
+    assert!(hosts.iter().all(|(host, part)| part.same(hosts_after.get(host).unwrap())));
+    assert!(before.tls_sets.get("ingress").unwrap().same(after.tls_sets.get("ingress").unwrap()));
+    assert!(before.certificates.iter().all(|(fingerprint, part)| part.same(after.certificates.get(fingerprint).unwrap())));
+    assert!(before.listeners.iter().all(|(name, part)| part.same(after.listeners.get(name).unwrap())));
 
     let (again, _) = translate(&world, &settings, &after, &Dirty::all());
     assert_eq!(again, after);
-    assert!(after.backends.iter().all(|(key, part)| part.same(&again.backends[key])), "equal parts are shared even so");
+    assert!(
+        after.backends.iter().all(|(key, part)| part.same(again.backends.get(key).unwrap())),
+        "equal parts are shared even so"
+    );
 }

@@ -1,19 +1,20 @@
 //! The snapshot: all that the data plane and the node agent do, as one value.
 //!
 //! It is made by `translate`, published by the driver, and read by the proxy and the agent. Every entry is a shared
-//! [`Part`], so that a new snapshot costs what changed, and comparing two looks at pointers first.
+//! part in a [`PartMap`], so that a new snapshot costs what changed, and comparing two looks at pointers first.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use crate::backend::Backend;
-use crate::digest::{Digest, Part};
+use crate::digest::Digest;
 use crate::fault::{Fault, Report};
 use crate::keystore::Fingerprint;
 use crate::l4::L4Service;
 use crate::listener::{Certificate, Listener, TlsSet};
 use crate::names::{BackendKey, HostPattern, ListenerName, Name, ObjectRef, ReportKey, RouteSetName};
+use crate::parts::PartMap;
 use crate::route::VirtualHost;
 
 /// What is served, the same on every node.
@@ -21,20 +22,20 @@ use crate::route::VirtualHost;
 #[serde(rename_all = "camelCase", default)]
 pub struct Snapshot {
     /// Where traffic comes in.
-    pub listeners: BTreeMap<ListenerName, Part<Listener>>,
+    pub listeners: PartMap<ListenerName, Listener>,
     /// Which virtual hosts a listener serves.
     pub route_sets: BTreeMap<RouteSetName, RouteSet>,
     /// Service ports that routes refer to.
-    pub backends: BTreeMap<BackendKey, Part<Backend>>,
+    pub backends: PartMap<BackendKey, Backend>,
     /// Which certificate answers which name.
-    pub tls_sets: BTreeMap<Name, Part<TlsSet>>,
+    pub tls_sets: PartMap<Name, TlsSet>,
     /// What is public of the certificates.
-    pub certificates: BTreeMap<Fingerprint, Part<Certificate>>,
+    pub certificates: PartMap<Fingerprint, Certificate>,
     /// Services for the kernel.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub services: BTreeMap<ObjectRef, Part<L4Service>>,
+    #[serde(skip_serializing_if = "PartMap::is_empty")]
+    pub services: PartMap<ObjectRef, L4Service>,
     /// What is wrong with, or said of, objects. Not part of the digest: it changes nothing that is served.
-    pub reports: BTreeMap<ReportKey, Part<Report>>,
+    pub reports: PartMap<ReportKey, Report>,
 }
 
 /// The virtual hosts of one or more listeners.
@@ -42,13 +43,13 @@ pub struct Snapshot {
 #[serde(transparent)]
 pub struct RouteSet {
     /// By host pattern, in order of precedence.
-    pub hosts: BTreeMap<HostPattern, Part<VirtualHost>>,
+    pub hosts: PartMap<HostPattern, VirtualHost>,
 }
 
 impl Snapshot {
     /// Names the content that is served: equal digests serve alike.
     ///
-    /// Cost grows with the number of parts (about 0.1 µs each), so callers keep the result.
+    /// Costs the chunks of the maps that are new: their digests are kept with them.
     pub fn digest(&self) -> Digest {
         Digest::of(&(&self.listeners, &self.route_sets, &self.backends, &self.tls_sets, &self.certificates, &self.services))
     }

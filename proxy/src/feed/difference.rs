@@ -1,12 +1,12 @@
-//! What to change in one snapshot to have another: the parts that differ. Costs a look at each pointer, and what changed.
+//! What to change in one snapshot to have another: the parts that differ. Costs the chunks of maps that aren't shared.
 
-use std::cmp::Ordering;
 use std::collections::BTreeMap;
+use std::hash::Hash;
 
 use rust_ingress_model::l4::L4Service;
 use rust_ingress_model::{
-    Backend, BackendKey, Certificate, Fingerprint, HostPattern, Listener, ListenerName, Name, ObjectRef, Part, Report, ReportKey,
-    RouteSet, RouteSetName, Snapshot, TlsSet, VirtualHost,
+    Backend, BackendKey, Certificate, Fingerprint, HostPattern, Listener, ListenerName, Name, ObjectRef, Part, PartMap, Report,
+    ReportKey, RouteSet, RouteSetName, Snapshot, TlsSet, VirtualHost,
 };
 use serde::{Deserialize, Serialize};
 
@@ -14,26 +14,26 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Difference {
-    listeners: Changes<ListenerName, Part<Listener>>,
+    listeners: Changes<ListenerName, Listener>,
     /// Route sets that are new or have changes, even none at all: a set may be empty.
-    route_sets: BTreeMap<RouteSetName, Changes<HostPattern, Part<VirtualHost>>>,
+    route_sets: BTreeMap<RouteSetName, Changes<HostPattern, VirtualHost>>,
     gone_route_sets: Vec<RouteSetName>,
-    backends: Changes<BackendKey, Part<Backend>>,
-    tls_sets: Changes<Name, Part<TlsSet>>,
-    certificates: Changes<Fingerprint, Part<Certificate>>,
-    services: Changes<ObjectRef, Part<L4Service>>,
-    reports: Changes<ReportKey, Part<Report>>,
+    backends: Changes<BackendKey, Backend>,
+    tls_sets: Changes<Name, TlsSet>,
+    certificates: Changes<Fingerprint, Certificate>,
+    services: Changes<ObjectRef, L4Service>,
+    reports: Changes<ReportKey, Report>,
 }
 
 /// Changes of one map.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(
     default,
-    bound(serialize = "K: Serialize + Ord, V: Serialize", deserialize = "K: Deserialize<'de> + Ord, V: Deserialize<'de>")
+    bound(serialize = "K: Serialize + Ord, V: Serialize", deserialize = "K: Deserialize<'de> + Ord, V: Deserialize<'de> + Hash")
 )]
 pub struct Changes<K, V> {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    put: BTreeMap<K, V>,
+    put: BTreeMap<K, Part<V>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     gone: Vec<K>,
 }
@@ -44,27 +44,14 @@ impl<K, V> Default for Changes<K, V> {
     }
 }
 
-impl<K: Ord + Clone, V: PartialEq + Clone> Changes<K, V> {
-    /// Both maps are walked once, side by side.
-    fn between(old: &BTreeMap<K, V>, new: &BTreeMap<K, V>) -> Self {
-        let mut changes = Self::default();
-        let (mut old, mut new) = (old.iter().peekable(), new.iter().peekable());
-        loop {
-            let order = match (old.peek(), new.peek()) {
-                (Some((was, _)), Some((is, _))) => was.cmp(is),
-                (Some(_), None) => Ordering::Less,
-                (None, Some(_)) => Ordering::Greater,
-                (None, None) => return changes,
-            };
-            let was = if order.is_le() { old.next() } else { None };
-            let is = if order.is_ge() { new.next() } else { None };
-            match (was, is) {
-                (Some((key, _)), None) => changes.gone.push(key.clone()),
-                (was, Some((key, value))) if was.is_none_or(|(_, was)| was != value) => {
-                    changes.put.insert(key.clone(), value.clone());
-                }
-                _ => {}
-            }
+impl<K: Ord + Hash + Clone, V> Changes<K, V> {
+    /// Looks only at what the maps don't share.
+    fn between(old: &PartMap<K, V>, new: &PartMap<K, V>) -> Self {
+        let gone = old.near_changes(new).filter(|(key, _)| !new.contains_key(*key));
+        let put = new.near_changes(old).filter(|(key, part)| old.get(*key) != Some(*part));
+        Self {
+            gone: gone.map(|(key, _)| key.clone()).collect(),
+            put: put.map(|(key, part)| (key.clone(), part.clone())).collect(),
         }
     }
 
@@ -72,15 +59,11 @@ impl<K: Ord + Clone, V: PartialEq + Clone> Changes<K, V> {
         self.put.is_empty() && self.gone.is_empty()
     }
 
-    fn apply(self, to: &mut BTreeMap<K, V>) {
+    fn apply(self, to: &mut PartMap<K, V>) {
         for key in &self.gone {
             to.remove(key);
         }
-        if to.is_empty() {
-            *to = self.put;
-        } else {
-            to.extend(self.put);
-        }
+        to.extend(self.put);
     }
 }
 

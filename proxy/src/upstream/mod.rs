@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use ahash::AHashMap;
-use rust_ingress_model::{Backend, BackendKey, Digest, KeyStore, Part, Snapshot};
+use rust_ingress_model::{Backend, BackendKey, Digest, KeyStore, Part, PartMap, Snapshot};
 
 pub(crate) use connect::{Connect, ConnectError};
 pub(crate) use endpoint::{Endpoint, Lease};
@@ -32,6 +32,10 @@ pub(crate) use stream::Stream;
 #[derive(Debug, Default)]
 pub struct Upstreams {
     by_key: AHashMap<BackendKey, Arc<Upstream>>,
+    /// What they were compiled from.
+    parts: PartMap<BackendKey, Backend>,
+    /// Those that couldn't be compiled whole: they are compiled again with every table.
+    unsound: Vec<BackendKey>,
     /// Counts up with every table, so that cores know which is newer.
     generation: u64,
 }
@@ -60,15 +64,28 @@ pub(crate) struct Transport {
 }
 
 impl Upstreams {
-    /// Compiles a snapshot's backends; those that `previous` has unchanged are shared.
+    /// Compiles a snapshot's backends: a copy of `previous` with what differs.
     pub fn new(snapshot: &Snapshot, keys: &KeyStore, previous: Option<&Self>) -> Self {
-        let mut by_key = AHashMap::with_capacity(snapshot.backends.len());
-        for (key, backend) in &snapshot.backends {
-            let kept = previous.and_then(|previous| previous.get(key)).filter(|kept| kept.backend == *backend && kept.sound());
-            let upstream = kept.cloned().unwrap_or_else(|| Arc::new(Upstream::new(key.clone(), backend.clone(), keys)));
-            by_key.insert(key.clone(), upstream);
+        let mut by_key = previous.map(|previous| previous.by_key.clone()).unwrap_or_default();
+        let nothing = PartMap::new();
+        let before = previous.map_or(&nothing, |previous| &previous.parts);
+        for (key, _) in before.near_changes(&snapshot.backends).filter(|(key, _)| !snapshot.backends.contains_key(*key)) {
+            by_key.remove(key);
         }
-        Self { by_key, generation: previous.map_or(1, |previous| previous.generation + 1) }
+        let again = previous.iter().flat_map(|previous| &previous.unsound);
+        let again = again.filter_map(|key| Some((key, snapshot.backends.get(key)?)));
+        let mut unsound = Vec::new();
+        for (key, backend) in snapshot.backends.near_changes(before).chain(again) {
+            if by_key.get(key).is_none_or(|kept| kept.backend != *backend || !kept.sound()) {
+                let upstream = Upstream::new(key.clone(), backend.clone(), keys);
+                if !upstream.sound() {
+                    unsound.push(key.clone());
+                }
+                by_key.insert(key.clone(), Arc::new(upstream));
+            }
+        }
+        let parts = snapshot.backends.clone();
+        Self { by_key, parts, unsound, generation: previous.map_or(1, |previous| previous.generation + 1) }
     }
 
     /// The backend of a name.

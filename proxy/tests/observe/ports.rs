@@ -1,12 +1,12 @@
 //! The health port and the admin port.
 
-use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
 use rust_ingress_model::{
-    Digest, Fault, Listener, ListenerAddress, ObjectRef, Parent, Part, Protocol, Reason, Report, ReportKey, Severity, Snapshot,
+    Digest, Fault, Listener, ListenerAddress, ObjectRef, Parent, Part, PartMap, Protocol, Reason, Report, ReportKey, Severity,
+    Snapshot,
 };
 use rust_ingress_proxy::observe::{Observer, Readiness, Unavailable};
 use rust_ingress_proxy::options::Options;
@@ -35,8 +35,8 @@ fn snapshot() -> Snapshot {
     };
     let report = Report { faults: vec![fault], verdicts: Vec::new() };
     Snapshot {
-        listeners: BTreeMap::from([("http".into(), Part::new(listener))]),
-        reports: BTreeMap::from([(ReportKey::Object(object), Part::new(report))]),
+        listeners: PartMap::from([("http".into(), Part::new(listener))]),
+        reports: PartMap::from([(ReportKey::Object(object), Part::new(report))]),
         ..Snapshot::default()
     }
 }

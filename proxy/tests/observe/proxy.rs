@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 use rust_ingress_model::backend::Balance;
 use rust_ingress_model::{
     AppProtocol, Backend, BackendKey, BackendRef, Discovery, Endpoint, HostPattern, KeyStore, Listener, ListenerAddress,
-    ObjectRef, Parent, Part, PathMatch, Protocol, RouteMatch, RouteSet, Rule, Snapshot, Timeouts, VirtualHost, WeightedBackend,
+    ObjectRef, Parent, Part, PartMap, PathMatch, Protocol, RouteMatch, RouteSet, Rule, Snapshot, Timeouts, VirtualHost,
+    WeightedBackend,
 };
 use rust_ingress_proxy::Proxy;
 use rust_ingress_proxy::options::{AccessLog, Options};
@@ -74,11 +75,11 @@ fn snapshot(endpoint: SocketAddr) -> Snapshot {
         filters: Vec::new(),
     };
     let host = VirtualHost { host: HostPattern::Any, rules };
-    let set = RouteSet { hosts: BTreeMap::from([(HostPattern::Any, Part::new(host))]) };
+    let set = RouteSet { hosts: PartMap::from([(HostPattern::Any, Part::new(host))]) };
     Snapshot {
-        listeners: BTreeMap::from([("http".into(), Part::new(listener))]),
+        listeners: PartMap::from([("http".into(), Part::new(listener))]),
         route_sets: BTreeMap::from([("ingress".into(), set)]),
-        backends: BTreeMap::from([(key, Part::new(backend))]),
+        backends: PartMap::from([(key, Part::new(backend))]),
         ..Snapshot::default()
     }
 }

@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::Duration;
 
-use rust_ingress_model::{Discovery, HostPattern, Part, PathMatch, Rule, Timeouts};
+use rust_ingress_model::{Backend, Discovery, HostPattern, Part, PathMatch, Rule, Timeouts};
 use rust_ingress_proxy::options::{AccessLog, Options};
 
 use crate::support::{Client, Draft, Echo, PATIENCE, Served, backend_key, header, options, rule, status};
@@ -271,7 +271,7 @@ fn a_refused_connection_is_tried_on_another_endpoint() {
     let echo = Echo::new();
     let gone = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
     let mut draft = Draft::to(echo.address);
-    let mut backend = (*draft.snapshot.backends[&backend_key()]).clone();
+    let mut backend = Backend::clone(draft.snapshot.backends.get(&backend_key()).unwrap());
     if let Discovery::Endpoints(all) = &mut backend.discovery {
         let mut refusing = all[0].clone();
         refusing.address = gone;
