@@ -199,8 +199,9 @@ impl<K, V> Clone for PartMap<K, V> {
 
 impl<K: PartialEq, V> PartialEq for PartMap<K, V> {
     fn eq(&self, other: &Self) -> bool {
-        let same = |(one, other): (&Arc<Chunk<K, V>>, &Arc<Chunk<K, V>>)| Arc::ptr_eq(one, other) || one.entries == other.entries;
-        self.len == other.len && self.chunks.len() == other.chunks.len() && self.chunks.iter().zip(&other.chunks).all(same)
+        let mut chunks = self.chunks.iter().zip(&other.chunks);
+        let alike = self.len == other.len && self.chunks.len() == other.chunks.len();
+        alike && chunks.all(|(one, other)| Arc::ptr_eq(one, other) || one.entries == other.entries)
     }
 }
 

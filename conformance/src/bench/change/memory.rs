@@ -21,7 +21,7 @@ pub fn measure() -> Result<Figure> {
     let folder = TempDir::with_prefix("rust-ingress-bench")?;
     let manifests = folder.path().join("manifests");
     fs::create_dir(&manifests)?;
-    let documents: Vec<String> = objects::documents().map(|document| document.to_string()).collect();
+    let documents: Vec<String> = objects::ROUTES.documents().map(|document| document.to_string()).collect();
     for (number, part) in documents.chunks(100).enumerate() {
         fs::write(manifests.join(format!("{number}.yaml")), part.join("\n---\n"))?;
     }

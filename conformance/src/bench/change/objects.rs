@@ -1,4 +1,4 @@
-//! The objects of `bench change`: 1,000 Ingresses of ten paths on a host each, 100 Services with two endpoints.
+//! The objects of `bench change`: Ingresses of some paths on a host each, and the Services that they share.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -8,33 +8,79 @@ use anyhow::{Context, Result};
 use rust_ingress_translate::Object;
 use serde_json::{Value, json};
 
-/// Ingresses, each with a host of its own.
-pub const INGRESSES: usize = 1000;
-/// Paths of each.
-pub const PATHS: usize = 10;
-/// Services that they share.
-pub const SERVICES: usize = 100;
-
-/// All of them, as the World takes them.
-pub fn all() -> impl Iterator<Item = Object> {
-    let services = (0..SERVICES).flat_map(|n| [service(n), slice(n, 0)]);
-    services.chain((0..INGRESSES).map(|n| ingress(n, 0)))
+/// How many of what.
+#[derive(Debug, Clone, Copy)]
+pub struct Size {
+    /// Ingresses, each with a host of its own.
+    pub ingresses: usize,
+    /// Paths of each.
+    pub paths: usize,
+    /// Services that they share.
+    pub services: usize,
+    /// Endpoints of each.
+    pub endpoints: usize,
 }
 
-/// All of them, as JSON documents (which are YAML documents).
-pub fn documents() -> impl Iterator<Item = Value> {
-    let services = (0..SERVICES).flat_map(|n| [service_document(n), slice_document(n, 0)]);
-    services.chain((0..INGRESSES).map(|n| ingress_document(n, 0)))
-}
+/// 10,000 routes on few Services: a site with many paths.
+pub const ROUTES: Size = Size { ingresses: 1000, paths: 10, services: 100, endpoints: 2 };
+/// 10,000 Ingresses, each to a Service of its own: a large cluster.
+pub const CLUSTER: Size = Size { ingresses: 10_000, paths: 1, services: 10_000, endpoints: 5 };
+impl Size {
+    /// All of them, as the World takes them.
+    pub fn all(self) -> impl Iterator<Item = Object> {
+        let services = (0..self.services).flat_map(move |n| [service(n), self.slice(n, 0)]);
+        services.chain((0..self.ingresses).map(move |n| self.ingress(n, 0)))
+    }
 
-/// One Ingress; `version` is written into its first path, 0 for the one that [`all`] has.
-pub fn ingress(number: usize, version: usize) -> Object {
-    Object::Ingress(Box::new(typed(ingress_document(number, version))))
-}
+    /// All of them, as JSON documents (which are YAML documents).
+    pub fn documents(self) -> impl Iterator<Item = Value> {
+        let services = (0..self.services).flat_map(move |n| [service_document(n), self.slice_document(n, 0)]);
+        services.chain((0..self.ingresses).map(move |n| self.ingress_document(n, 0)))
+    }
 
-/// The slice of one Service; `version` moves its first endpoint.
-pub fn slice(number: usize, version: usize) -> Object {
-    Object::EndpointSlice(Box::new(typed(slice_document(number, version))))
+    /// One Ingress; `version` is written into its first path, 0 for the one that [`Self::all`] has.
+    pub fn ingress(self, number: usize, version: usize) -> Object {
+        Object::Ingress(Box::new(typed(self.ingress_document(number, version))))
+    }
+
+    /// The slice of one Service; `version` moves its first endpoint.
+    pub fn slice(self, number: usize, version: usize) -> Object {
+        Object::EndpointSlice(Box::new(typed(self.slice_document(number, version))))
+    }
+
+    fn ingress_document(self, number: usize, version: usize) -> Value {
+        let paths: Vec<Value> = (0..self.paths)
+            .map(|rule| {
+                let service = format!("service-{}", (number + rule) % self.services);
+                let backend = json!({"service": {"name": service, "port": {"number": 80}}});
+                json!({"path": path(rule, version), "pathType": "Prefix", "backend": backend})
+            })
+            .collect();
+        json!({
+            "apiVersion": "networking.k8s.io/v1", "kind": "Ingress",
+            "metadata": {"name": format!("ingress-{number}"), "namespace": "bench"},
+            "spec": {"ingressClassName": "rust-ingress", "rules": [{"host": host(number), "http": {"paths": paths}}]}
+        })
+    }
+
+    fn slice_document(self, number: usize, version: usize) -> Value {
+        // 127.1.0.0/16 and 127.2.0.0/15: loopback, where nothing listens on port 9.
+        let first = format!("127.1.{}.{}", version / 250, version % 250 + 1);
+        let others = (1..self.endpoints).map(|other| {
+            let place = number * (self.endpoints - 1) + other;
+            format!("127.{}.{}.{}", 2 + place / 62_500, place / 250 % 250, place % 250 + 1)
+        });
+        let endpoints: Vec<Value> = std::iter::once(first).chain(others).map(|address| json!({"addresses": [address]})).collect();
+        json!({
+            "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+            "metadata": {
+                "name": format!("service-{number}-a"), "namespace": "bench",
+                "labels": {"kubernetes.io/service-name": format!("service-{number}")}
+            },
+            "ports": [{"name": "http", "port": 9, "protocol": "TCP"}],
+            "endpoints": endpoints
+        })
+    }
 }
 
 fn service(number: usize) -> Object {
@@ -50,41 +96,11 @@ fn host(number: usize) -> String {
     format!("host-{number}.example.com")
 }
 
-fn ingress_document(number: usize, version: usize) -> Value {
-    let paths: Vec<Value> = (0..PATHS)
-        .map(|rule| {
-            let service = format!("service-{}", (number + rule) % SERVICES);
-            let backend = json!({"service": {"name": service, "port": {"number": 80}}});
-            json!({"path": path(rule, version), "pathType": "Prefix", "backend": backend})
-        })
-        .collect();
-    json!({
-        "apiVersion": "networking.k8s.io/v1", "kind": "Ingress",
-        "metadata": {"name": format!("ingress-{number}"), "namespace": "bench"},
-        "spec": {"ingressClassName": "rust-ingress", "rules": [{"host": host(number), "http": {"paths": paths}}]}
-    })
-}
-
 fn service_document(number: usize) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Service",
         "metadata": {"name": format!("service-{number}"), "namespace": "bench"},
         "spec": {"ports": [{"name": "http", "port": 80, "targetPort": 8080}]}
-    })
-}
-
-fn slice_document(number: usize, version: usize) -> Value {
-    // 127.1.0.0/16 and 127.2.0.0/16: loopback, where nothing listens on port 9.
-    let first = format!("127.1.{}.{}", version / 250, version % 250 + 1);
-    let second = format!("127.2.0.{}", number + 1);
-    json!({
-        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
-        "metadata": {
-            "name": format!("service-{number}-a"), "namespace": "bench",
-            "labels": {"kubernetes.io/service-name": format!("service-{number}")}
-        },
-        "ports": [{"name": "http", "port": 9, "protocol": "TCP"}],
-        "endpoints": [{"addresses": [first]}, {"addresses": [second]}]
     })
 }
 
