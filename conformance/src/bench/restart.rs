@@ -38,7 +38,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub fn run() -> Result<Report> {
     let program = program()?;
     let small = State::new(100, 100)?;
-    let large = State::new(objects::INGRESSES, 1000)?;
+    let large = State::new(objects::ROUTES.ingresses, 1000)?;
     let figures = vec![
         small.starts(&program, Some(START_MS))?,
         large.starts(&program, None)?,
@@ -74,9 +74,9 @@ impl State {
         let [http, https] = free_addresses()?;
         let settings = Settings { http: vec![http], https: vec![https], ..Settings::default() };
         let mut world = World::default();
-        objects::all().for_each(|object| world.apply(Change::Put(object)));
-        for number in ingresses..objects::INGRESSES {
-            world.apply(Change::Delete(objects::ingress(number, 0).reference()));
+        objects::ROUTES.all().for_each(|object| world.apply(Change::Put(object)));
+        for number in ingresses..objects::ROUTES.ingresses {
+            world.apply(Change::Delete(objects::ROUTES.ingress(number, 0).reference()));
         }
         world.take_dirty();
         let (mut snapshot, _) = translate(&world, &settings, &Snapshot::default(), &Dirty::all());
@@ -91,7 +91,7 @@ impl State {
         let secure = snapshot.listeners.values().find(|listener| listener.protocol == Protocol::Https);
         let name = secure.and_then(|listener| listener.tls.clone()).context("the HTTPS listener has a TLS set")?;
         snapshot.tls_sets.insert(name, Part::new(set));
-        Ok(Self { routes: ingresses * objects::PATHS, http, snapshot: Arc::new(snapshot), keys, world, settings })
+        Ok(Self { routes: ingresses * objects::ROUTES.paths, http, snapshot: Arc::new(snapshot), keys, world, settings })
     }
 
     /// Starts of the whole program.
@@ -146,7 +146,7 @@ impl State {
         let child = self.child(program)?;
         let mut times = Vec::new();
         for number in 0..CHANGES {
-            self.world.apply(Change::Put(objects::slice(number % objects::SERVICES, number + 1)));
+            self.world.apply(Change::Put(objects::ROUTES.slice(number % objects::ROUTES.services, number + 1)));
             let dirty = self.world.take_dirty();
             let (mut next, _) = translate(&self.world, &self.settings, &self.snapshot, &dirty);
             // Translation knows nothing of the certificates that were put in by hand.
