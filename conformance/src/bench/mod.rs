@@ -3,6 +3,7 @@
 //! Figures are CPU time, not wall-clock time, wherever the machine's other load would show; ratios are taken within one run.
 
 mod change;
+mod cluster;
 mod http;
 mod observe;
 pub mod process;
@@ -46,6 +47,8 @@ pub struct Arguments {
 pub enum Bench {
     /// One change among 10,000 routes until it is live; resident memory with them.
     Change,
+    /// On the test cluster: created → served, start with 10,000 Ingresses, 1,000 changes in 10 s.
+    Cluster,
     /// CPU time of the proxy per request: ours, nginx, HAProxy.
     Http,
     /// One route lookup at 10,000 and 100,000 routes.
@@ -60,11 +63,17 @@ pub enum Bench {
 
 /// Runs the benches; false when `--check` finds a figure over its limit.
 pub fn run(arguments: &Arguments) -> Result<bool> {
+    if arguments.benches.contains(&Bench::Cluster)
+        && let Some(ended) = cluster::cluster()?.move_to_wan()?
+    {
+        return Ok(ended.success());
+    }
     process::end_with_the_tool()?;
     let mut kept = true;
     for bench in &arguments.benches {
         let report = match bench {
             Bench::Change => change::run()?,
+            Bench::Cluster => cluster::run()?,
             Bench::Http => http::run(arguments)?,
             Bench::Routes => routes::run()?,
             Bench::Restart => restart::run()?,

@@ -121,12 +121,9 @@ impl Process {
         family(self.child.id()).into_iter().map(process_cpu).sum()
     }
 
-    /// Resident memory of the process, in bytes.
+    /// Resident memory of the process and of those that it started, in bytes; what they share counts for each.
     pub fn resident(&self) -> Result<u64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS in /proc/PID/status")?;
-        let kib: u64 = line.trim().trim_end_matches("kB").trim().parse()?;
-        Ok(kib << 10)
+        family(self.child.id()).into_iter().map(process_resident).sum()
     }
 }
 
@@ -160,6 +157,13 @@ fn family(pid: u32) -> Vec<u32> {
         next += 1;
     }
     family
+}
+
+fn process_resident(pid: u32) -> Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS in /proc/PID/status")?;
+    let kib: u64 = line.trim().trim_end_matches("kB").trim().parse()?;
+    Ok(kib << 10)
 }
 
 /// CPU time of a process' threads, in nanoseconds; `/proc/PID/stat` would count in steps of 10 ms.
