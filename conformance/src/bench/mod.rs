@@ -20,6 +20,9 @@ use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
 
 pub(crate) use report::machine;
+use crate::cluster::Options;
+use crate::suite::Borrowed;
+
 pub use report::{Figure, Report};
 
 /// What to measure, and what to do with it.
@@ -63,8 +66,10 @@ pub enum Bench {
 
 /// Runs the benches; false when `--check` finds a figure over its limit.
 pub fn run(arguments: &Arguments) -> Result<bool> {
-    if arguments.benches.contains(&Bench::Cluster)
-        && let Some(ended) = cluster::cluster()?.move_to_wan()?
+    let wants_cluster = arguments.benches.contains(&Bench::Cluster);
+    let borrowed = wants_cluster.then(|| Borrowed::take(&Options { nodes: 2, ..Options::default() })).transpose()?;
+    if let Some(borrowed) = &borrowed
+        && let Some(ended) = borrowed.cluster.move_to_wan()?
     {
         return Ok(ended.success());
     }
@@ -73,7 +78,7 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
     for bench in &arguments.benches {
         let report = match bench {
             Bench::Change => change::run()?,
-            Bench::Cluster => cluster::run()?,
+            Bench::Cluster => cluster::run(&borrowed.as_ref().context("taken above")?.cluster)?,
             Bench::Http => http::run(arguments)?,
             Bench::Routes => routes::run()?,
             Bench::Restart => restart::run()?,

@@ -3,6 +3,7 @@
 //! A suite is a file (or folder) here and a variant of [`Suite`]; it returns a [`Report`], and everything after that is done once.
 
 pub mod chart;
+pub mod faults;
 pub mod gateway;
 pub mod ingress;
 mod report;
@@ -44,6 +45,8 @@ enum Suite {
     Ingress(ingress::Arguments),
     /// What the program learns from an API server: restarts, expired watches, missing rights, Secrets
     Source(source::Arguments),
+    /// What a user loses when something breaks or is replaced, under load, on the cluster with the chart
+    Faults(faults::Arguments),
 }
 
 /// Runs a suite; false when a case failed.
@@ -53,13 +56,14 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
         Suite::Services(arguments) => services::run(arguments)?,
         Suite::Gateway(arguments) => gateway::run(arguments)?,
         Suite::Status(arguments) => status::run(arguments)?,
-        Suite::Ingress(arguments) => {
-            let borrowed = Borrowed::take(&Options { nodes: 2, ..Options::default() })?;
-            if let Some(status) = borrowed.cluster.move_to_wan()? {
-                return Ok(status.success());
-            }
-            ingress::run(&borrowed.cluster, arguments)?
-        }
+        Suite::Ingress(arguments) => match on_two_nodes(|cluster| ingress::run(cluster, arguments))? {
+            Ran::Here(report) => report,
+            Ran::InWan(passed) => return Ok(passed),
+        },
+        Suite::Faults(arguments) => match on_two_nodes(|cluster| faults::run(cluster, arguments))? {
+            Ran::Here(report) => report,
+            Ran::InWan(passed) => return Ok(passed),
+        },
         Suite::Source(arguments) => source::run(arguments)?,
     };
     let junit = report.write_junit(arguments.junit.as_deref())?;
@@ -70,6 +74,23 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
     println!("JUnit: {}", junit.display());
     println!("{}", report.summary());
     Ok(report.passed())
+}
+
+/// Where a suite ran.
+enum Ran {
+    /// In this process, which is in the cluster's outside world.
+    Here(Report),
+    /// In a process that was started there for it, which has reported; whether all passed.
+    InWan(bool),
+}
+
+/// Runs a suite in the outside world of a cluster of two nodes.
+fn on_two_nodes(suite: impl FnOnce(&Cluster) -> Result<Report>) -> Result<Ran> {
+    let borrowed = Borrowed::take(&Options { nodes: 2, ..Options::default() })?;
+    match borrowed.cluster.move_to_wan()? {
+        Some(status) => Ok(Ran::InWan(status.success())),
+        None => suite(&borrowed.cluster).map(Ran::Here),
+    }
 }
 
 /// The cluster that a suite runs on: the one that is up, whatever it is, else one of these options that ends with this value.

@@ -14,7 +14,7 @@ use anyhow::{Context, Result};
 use kube::Client;
 
 use super::report::{Figure, Report};
-use crate::cluster::{Cluster, Options};
+use crate::cluster::Cluster;
 use client::{Server, get};
 use objects::{Namespace, at_once};
 use program::Programs;
@@ -30,17 +30,11 @@ const CHANGED: usize = 1_000;
 /// How long anything may take before the bench gives up.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// The cluster that is up, or one of two nodes that stays up.
-pub fn cluster() -> Result<Cluster> {
-    Cluster::open().or_else(|_| Cluster::up(&Options { nodes: 2, ..Options::default() }))
-}
-
 /// Runs it; the tool is in the cluster's outside world already.
-pub fn run() -> Result<Report> {
-    let cluster = cluster()?;
+pub fn run(cluster: &Cluster) -> Result<Report> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let mut figures = Vec::new();
-    runtime.block_on(measure(&cluster, &mut figures))?;
+    runtime.block_on(measure(cluster, &mut figures))?;
     Ok(Report {
         name: "cluster",
         columns: vec!["unit".into(), "how".into()],
