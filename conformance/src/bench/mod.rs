@@ -19,9 +19,9 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
 
-pub(crate) use report::machine;
 use crate::cluster::Options;
 use crate::suite::Borrowed;
+pub(crate) use report::machine;
 
 pub use report::{Figure, Report};
 

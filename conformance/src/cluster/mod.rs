@@ -27,7 +27,7 @@ use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
-pub use images::Stock;
+pub use images::{ECHO, Stock};
 pub use layout::Node;
 pub use process::Place;
 use process::{Processes, output};

@@ -89,7 +89,7 @@ fn lease_holder_killed(scene: &Scene<'_>) -> Result<String> {
     rustix::process::kill_process(parent, rustix::process::Signal::STOP)?;
     let begin = Instant::now();
     let host = "after-lease.test";
-    let written = (|| {
+    let written = (|| -> Result<Duration> {
         scene.workload.add_host(cluster, host)?;
         loop {
             if !scene.workload.status(cluster, host)?.is_empty() {
@@ -122,13 +122,13 @@ fn last_good_state(scene: &Scene<'_>) -> Result<String> {
     // What is to be served must have been written down: at most every 5 s.
     std::thread::sleep(Duration::from_secs(6));
     cluster.stop("apiserver", true)?;
-    let served = (|| {
+    let served = (|| -> Result<Duration> {
         kill_and_wait(cluster, 1, Part::Parent, Duration::from_secs(60))?;
         let begin = Instant::now();
         scene.workload.served(cluster, HOST, Duration::from_secs(30))?;
         Ok(begin.elapsed())
     })();
     cluster.start("apiserver")?;
-    let served: Duration = served?;
+    let served = served?;
     Ok(format!("serving {} ms after the new process was seen", served.as_millis()))
 }

@@ -15,6 +15,7 @@ use clap::Args;
 use super::Report;
 use super::ingress::install::Install;
 use crate::cluster::{Cluster, Place};
+use crate::image;
 use crate::load::{self, Load, Outcome};
 use workload::{HOST, Workload};
 
@@ -59,8 +60,7 @@ impl Scene<'_> {
     /// Load on port 80 of every node while something happens.
     fn under_load(&self, happens: impl FnOnce() -> Result<()>) -> Result<Outcome> {
         let to = self.cluster.nodes().map(|node| Ok(format!("{}:80", node.v4()).parse()?)).collect::<Result<_>>()?;
-        let arguments =
-            load::Arguments { to, host: HOST.into(), path: "/".into(), kept: 8, fresh: 4, pause: 10, limit: 900 };
+        let arguments = load::Arguments { to, host: HOST.into(), path: "/".into(), kept: 8, fresh: 4, pause: 10, limit: 900 };
         let tool = std::env::current_exe()?.display().to_string();
         let load = Load::start(self.cluster.command(Place::Wan, &[&tool])?, &arguments)?;
         std::thread::sleep(Duration::from_secs(1));
@@ -76,7 +76,11 @@ impl Scene<'_> {
 pub fn run(cluster: &Cluster, arguments: &Arguments) -> Result<Report> {
     let plan = if arguments.short { Plan::SHORT } else { Plan::WHOLE };
     let install = Install::on(cluster)?;
-    install.image(arguments.program.as_deref()).context("the image can't be made")?;
+    let program = match &arguments.program {
+        Some(program) => program.clone(),
+        None => image::release()?,
+    };
+    install.image(&program).context("the image can't be made")?;
     install.chart("kubeadm.yaml", &[])?;
     let scene = Scene { cluster, plan, workload: Workload::create(cluster, plan.pods)? };
     let mut report = Report::new("faults", cluster.describe());

@@ -28,10 +28,11 @@ pub(super) fn find(cluster: &Cluster, node: u8, part: Part) -> Result<Pid> {
         let command = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         let link = |name: &str| fs::read_link(format!("/proc/{pid}/{name}"));
         let ours = link("exe").is_ok_and(|exe| exe.file_name().is_some_and(|name| name == "rust-ingress"));
-        ours && command.split('\0').nth(1) == Some(wanted) && link("ns/net").is_ok_and(|there| there.as_os_str() == network.trim())
+        ours && command.split('\0').nth(1) == Some(wanted)
+            && link("ns/net").is_ok_and(|there| there.as_os_str() == network.trim())
     };
-    let all = fs::read_dir("/proc")?.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-    let found = all.filter(is_wanted).next_back();
+    let mut all = fs::read_dir("/proc")?.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    let found = all.find(is_wanted);
     found.and_then(Pid::from_raw).with_context(|| format!("no rust-ingress {wanted} runs on node{node}"))
 }
 
