@@ -46,8 +46,9 @@ impl<'a> Install<'a> {
 
     /// Waits until every Pod is.
     pub fn ready(&self) -> Result<()> {
-        let rollout = self.cluster.kubectl(&["-n", RELEASE, "rollout", "status", "daemonset/rust-ingress", "--timeout=90s"]);
-        rollout.map(drop).map_err(|error| {
+        let shapes = self.cluster.kubectl(&["-n", RELEASE, "get", "daemonset,deployment", "-o", "name"])?;
+        let status = |shape: &str| self.cluster.kubectl(&["-n", RELEASE, "rollout", "status", shape, "--timeout=90s"]);
+        shapes.lines().try_for_each(|shape| status(shape).map(drop)).map_err(|error| {
             let pods = self.cluster.kubectl(&["-n", RELEASE, "describe", "pods"]).unwrap_or_default();
             let logs = self.logs().unwrap_or_default();
             let tail: Vec<&str> = pods.lines().rev().take(12).collect();

@@ -9,6 +9,7 @@ mod migration;
 mod objects;
 mod readme;
 mod rows;
+mod shapes;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -111,12 +112,19 @@ pub fn run(cluster: &Cluster, arguments: &Arguments) -> Result<Report> {
         rig.kubectl(&["rollout", "status", &format!("deployment/{service}"), "--timeout=120s"])?;
     }
     everything(&rig, &mut report, arguments)?;
+    if arguments.focus.is_empty() {
+        rig.apply(include_str!("rules.yaml"))?;
+        settled(&rig, "mixed-path-rules", "/foo", Want::Service("foo-exact"))?;
+        shapes::rolled(&rig, &install, &mut report);
+    }
     if arguments.keep {
         return Ok(report);
     }
     cluster.kubectl(&["delete", "namespace", NAMESPACE, "--timeout=90s"])?;
     install.remove()?;
     if arguments.focus.is_empty() {
+        shapes::deployment(cluster, &install, &mut report)?;
+        install.remove()?;
         readme::cases(cluster, &install, arguments.program.as_deref(), &mut report)?;
     }
     Ok(report)
