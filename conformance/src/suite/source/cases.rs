@@ -57,15 +57,15 @@ fn changes(plane: &ControlPlane) -> Result<()> {
     let program = Program::start(plane, "changes", &[])?;
     program.ready()?;
     ensure!(program.status("c.example")? == 404, "a host that no Ingress has isn't answered 404");
-    plane.apply(&list(&[ingress("team-a", "more", "c.example", None)]))?;
+    plane.apply(&list(&[ingress("team-b", "more", "c.example", None)]))?;
     program.serves(&["a.example", "b.example", "c.example"])?;
-    // 503: the route is there, its Service has an endpoint that nothing answers for, or none.
+    // 503: the route is there, its Service has no endpoint. One that had would send this request out of the machine.
     let status = program.status("c.example")?;
     ensure!(status != 404, "a route of the snapshot is answered {status}");
     plane.apply(&list(&[slice("team-a", "web", "192.0.2.11")]))?;
     program.reaches("team-a/web:80", "192.0.2.11:8080")?;
     plane.apply(&list(&[slice("team-a", "web", "192.0.2.10")]))?;
-    plane.kubectl(&["-n", "team-a", "delete", "ingress", "more"])?;
+    plane.kubectl(&["-n", "team-b", "delete", "ingress", "more"])?;
     program.serves(&["a.example", "b.example"])
 }
 
@@ -80,7 +80,7 @@ fn restart(plane: &mut ControlPlane) -> Result<()> {
     plane.start_apiserver()?;
     plane.apply(&list(&[ingress("team-a", "more", "c.example", None)]))?;
     program.serves(&["a.example", "b.example", "c.example"])?;
-    plane.kubectl(&["-n", "team-a", "delete", "ingress", "more"])?;
+    plane.kubectl(&["-n", "team-b", "delete", "ingress", "more"])?;
     program.serves(&["a.example", "b.example"])
 }
 
@@ -91,7 +91,7 @@ fn expired(plane: &mut ControlPlane) -> Result<()> {
     program.ready()?;
     program.serves(&["a.example", "b.example", "c.example"])?;
     program.process.pause()?;
-    plane.kubectl(&["-n", "team-a", "delete", "ingress", "more"])?;
+    plane.kubectl(&["-n", "team-b", "delete", "ingress", "more"])?;
     plane.apply(&list(&[ingress("team-b", "more", "d.example", None)]))?;
     plane.stop_apiserver();
     compact(plane)?;
