@@ -61,11 +61,8 @@ fn api_away(scene: &Scene<'_>) -> Result<String> {
         cluster.start("apiserver")?;
         let host = "after-outage.test";
         let patience = Duration::from_secs(60);
-        let begin = Instant::now();
-        while scene.workload.add_host(cluster, host).is_err() {
-            ensure!(begin.elapsed() < patience, "the API server doesn't come back");
-            std::thread::sleep(Duration::from_millis(100));
-        }
+        scene.workload.api_is_back(cluster, patience)?;
+        scene.workload.add_host(cluster, host)?;
         let created = Instant::now();
         scene.workload.served(cluster, host, patience)?;
         converged = created.elapsed();
@@ -129,6 +126,7 @@ fn last_good_state(scene: &Scene<'_>) -> Result<String> {
         Ok(begin.elapsed())
     })();
     cluster.start("apiserver")?;
+    scene.workload.api_is_back(cluster, Duration::from_secs(60))?;
     let served = served?;
     Ok(format!("serving {} ms after the new process was seen", served.as_millis()))
 }

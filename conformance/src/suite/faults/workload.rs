@@ -1,6 +1,6 @@
 //! What is served during `suite faults`: a Deployment of echo servers, its Service, an Ingress.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
@@ -42,6 +42,16 @@ impl Workload {
         cluster.kubectl(&["-n", NAMESPACE, "rollout", "status", "deployment/echo", &timeout]).map(drop)
     }
 
+    /// Waits until the API server takes writes again.
+    pub(super) fn api_is_back(&self, cluster: &Cluster, patience: Duration) -> Result<()> {
+        let begin = Instant::now();
+        while cluster.apply(&serde_json::to_string(&ingress(HOST))?).is_err() {
+            ensure!(begin.elapsed() < patience, "the API server isn't back after {patience:?}");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        Ok(())
+    }
+
     /// One more host, as a user would add it.
     pub(super) fn add_host(&self, cluster: &Cluster, host: &str) -> Result<()> {
         cluster.apply(&serde_json::to_string(&ingress(host))?).map(drop)
@@ -49,7 +59,7 @@ impl Workload {
 
     /// Waits until every node serves a host.
     pub(super) fn served(&self, cluster: &Cluster, host: &str, patience: Duration) -> Result<()> {
-        let begin = std::time::Instant::now();
+        let begin = Instant::now();
         for node in cluster.nodes() {
             let url = format!("http://{}/", node.v4());
             loop {
