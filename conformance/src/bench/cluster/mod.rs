@@ -50,6 +50,7 @@ pub fn run(cluster: &Cluster) -> Result<Report> {
 
 async fn measure(cluster: &Cluster, figures: &mut Vec<Figure>) -> Result<()> {
     let client = objects::client(cluster).await?;
+    objects::class(&client).await?;
     let servers = [Server::start().await?, Server::start().await?];
     let small = Namespace::create(&client, "bench-small").await?;
     let programs = Programs::start(cluster, "small", cluster.nodes().count())?;
@@ -58,7 +59,8 @@ async fn measure(cluster: &Cluster, figures: &mut Vec<Figure>) -> Result<()> {
     small.delete(&client).await?;
     let large = Namespace::create(&client, "bench-large").await?;
     scale(cluster, &client, &large, &servers, figures).await?;
-    large.delete(&client).await
+    large.delete(&client).await?;
+    objects::no_class(&client).await
 }
 
 /// Ingress created → 200 on every node.

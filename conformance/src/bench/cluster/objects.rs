@@ -8,13 +8,16 @@ use anyhow::{Context, Result};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use k8s_openapi::api::core::v1::{Namespace as CoreNamespace, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use k8s_openapi::api::networking::v1::Ingress;
+use k8s_openapi::api::networking::v1::{Ingress, IngressClass};
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
 use serde_json::json;
 
 use crate::cluster::Cluster;
+
+/// The IngressClass of the bench: a chart that is installed keeps its own.
+const CLASS: &str = "bench-cluster";
 
 /// Requests to the API server at once.
 const AT_ONCE: usize = 32;
@@ -25,6 +28,21 @@ pub(super) async fn client(cluster: &Cluster) -> Result<Client> {
     let kubeconfig = Kubeconfig::read_from(Path::new(&file))?;
     let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
     Ok(Client::try_from(config)?)
+}
+
+/// Makes the class.
+pub(super) async fn class(client: &Client) -> Result<()> {
+    let spec = json!({"controller": "rust-ingress.dev/ingress-controller"});
+    let class = json!({"apiVersion": "networking.k8s.io/v1", "kind": "IngressClass", "metadata": {"name": CLASS}, "spec": spec});
+    let how = PatchParams::apply("bench");
+    Api::<IngressClass>::all(client.clone()).patch(CLASS, &how, &Patch::Apply(class)).await?;
+    Ok(())
+}
+
+/// Takes the class away.
+pub(super) async fn no_class(client: &Client) -> Result<()> {
+    Api::<IngressClass>::all(client.clone()).delete(CLASS, &DeleteParams::default()).await?;
+    Ok(())
 }
 
 /// Does something for each number, some at once, and ends at the first error.
@@ -84,7 +102,7 @@ impl Namespace {
         let backend = json!({"service": {"name": format!("service-{service}"), "port": {"number": 80}}});
         let ingress: Ingress = serde_json::from_value(json!({
             "metadata": {"name": format!("ingress-{number}")},
-            "spec": {"ingressClassName": "rust-ingress", "rules": [
+            "spec": {"ingressClassName": CLASS, "rules": [
                 {"host": self.host(number), "http": {"paths": [{"path": "/", "pathType": "Prefix", "backend": backend}]}}
             ]}
         }))?;
