@@ -21,7 +21,8 @@ pub fn folder(name: &str) -> PathBuf {
 /// All documents of a YAML text, as objects.
 pub fn objects(yaml: &str) -> Vec<Object> {
     let documents: Vec<Value> = serde_saphyr::from_multiple(yaml).expect("YAML");
-    documents.into_iter().map(object).collect()
+    // Deployments are for the cluster: no source hands them on.
+    documents.into_iter().filter(|document| document["kind"] != "Deployment").map(object).collect()
 }
 
 /// One Kubernetes object.
