@@ -136,7 +136,7 @@ fn prepare(cluster: &Cluster) -> Result<()> {
 /// Takes away what was made here; `before`: the namespaces that were there, as `namespace/NAME` lines.
 fn clean(cluster: &Cluster, before: &str) -> Result<()> {
     let ours = |name: &&&str| before.lines().all(|line| line.strip_prefix("namespace/") != Some(name));
-    let mut line = vec!["delete", "--ignore-not-found", "--wait=false", "namespace"];
+    let mut line = vec!["delete", "--ignore-not-found", "--timeout=90s", "namespace"];
     line.extend(NAMESPACES.iter().filter(ours));
     if line.len() > 4 {
         cluster.kubectl(&line)?;
