@@ -83,8 +83,16 @@ impl Held {
         open.collect()
     }
 
-    /// Closes our copies of all.
+    /// Closes our copies of all. Where a successor listens too, nobody begins another handshake on them: they go to it. The
+    /// child can't see to that itself: without capabilities the kernel refuses it the filter (EPERM, seen on 6.18).
     pub(super) fn close(&mut self) {
+        if self.sharing == Sharing::WithOurselves {
+            for socket in self.listeners.values().flat_map(|listening| &listening.sockets) {
+                if let Err(error) = sockets::refuse_new(socket) {
+                    tracing::debug!(%error, "handshakes under way may be reset");
+                }
+            }
+        }
         self.listeners.clear();
     }
 }

@@ -46,11 +46,11 @@ pub async fn accept(door: Rc<Door>, listener: TcpListener) {
     }
 }
 
-/// Accepts those whose handshake has begun, and lets nobody begin another one: those reach the successor.
+/// Accepts those whose handshake has begun. Nobody begins another one here, those reach the successor: who opened the socket
+/// has seen to that, or it is tried now.
 async fn finish_handshakes(door: &Rc<Door>, listener: &TcpListener) {
     if let Err(error) = sockets::refuse_new(listener) {
-        tracing::debug!(listener = %door.name, %error, "handshakes under way may be reset");
-        return;
+        tracing::debug!(listener = %door.name, %error, "the filter of new handshakes is whoever's that opened the socket");
     }
     let accepting = async {
         loop {
