@@ -59,6 +59,8 @@ fn the_last_good_state_is_served_until_the_api_server_answers() {
     first.wait().unwrap();
     until("the ports are free", || matches!(get(health, "/readyz"), Got::NoConnection(_)));
     let mut second = run(folder.path(), health);
+    // The first one's proxy may still answer for a moment; its health port it has closed.
+    until("the second one is up", || matches!(get(health, "/readyz"), Got::Body(text) if text.contains("last good state")));
     until("it serves again", || get(http, "/") == Got::Body("here".into()));
 
     signal(&second, Signal::TERM);
