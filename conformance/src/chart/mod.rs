@@ -1,6 +1,7 @@
 //! The Helm chart, and Helm itself: used by `suite chart` and by whatever installs the program on the test cluster.
 
 mod helm;
+pub mod install;
 
 use std::path::{Path, PathBuf};
 

@@ -8,8 +8,8 @@ use anyhow::Result;
 use rust_ingress_model::backend::Balance;
 use rust_ingress_model::{
     AppProtocol, Backend, BackendKey, BackendRef, Certificate, Discovery, Endpoint, Fingerprint, HostPattern, KeyPair, KeyStore,
-    Listener, ListenerAddress, ObjectRef, Parent, Part, PartMap, PathMatch, PortRef, Protocol, RouteMatch, RouteSet, Rule,
-    Snapshot, Timeouts, TlsSet, VirtualHost, WeightedBackend,
+    Listener, ListenerAddress, ObjectRef, Part, PartMap, PathMatch, PortRef, Protocol, RouteMatch, RouteSet, Rule, Snapshot,
+    Timeouts, TlsSet, VirtualHost, WeightedBackend,
 };
 use rustls::pki_types::CertificateDer;
 
@@ -75,22 +75,11 @@ impl Snapshots {
     }
 
     fn listeners(&self) -> PartMap<Arc<str>, Listener> {
-        let listener = |protocol, tls: Option<Arc<str>>| Listener {
-            address: ListenerAddress::Ip([127, 0, 0, 1].into()),
-            port: 0,
-            protocol,
-            parent: Parent::Ingress,
-            routes: "ingress".into(),
-            tls,
-            proxy_protocol: false,
-            filters: Vec::new(),
-        };
-        let mut all = PartMap::from([
-            ("http".into(), Part::new(listener(Protocol::Http, None))),
-            ("https".into(), Part::new(listener(Protocol::Https, Some("ingress".into())))),
-        ]);
+        let http = Listener::http(ListenerAddress::Ip([127, 0, 0, 1].into()), 0, "ingress".into());
+        let https = Listener { protocol: Protocol::Https, tls: Some("ingress".into()), ..http.clone() };
+        let mut all = PartMap::from([("http".into(), Part::new(http.clone())), ("https".into(), Part::new(https))]);
         if self.generation % 2 == 1 {
-            all.insert("sometimes".into(), Part::new(listener(Protocol::Http, None)));
+            all.insert("sometimes".into(), Part::new(http));
         }
         all
     }

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use rust_ingress::child::{Child, ChildOptions};
 use rust_ingress_model::backend::Balance;
 use rust_ingress_model::{
-    AppProtocol, Backend, BackendKey, BackendRef, Discovery, Endpoint, HostPattern, Listener, ListenerAddress, ObjectRef, Parent,
-    Part, PathMatch, PortRef, Protocol, RouteMatch, RouteSet, Rule, Snapshot, Timeouts, VirtualHost, WeightedBackend,
+    AppProtocol, Backend, BackendKey, BackendRef, Discovery, Endpoint, HostPattern, Listener, ListenerAddress, ObjectRef, Part,
+    PathMatch, PortRef, RouteMatch, RouteSet, Rule, Snapshot, Timeouts, VirtualHost, WeightedBackend,
 };
 use rust_ingress_proxy::options::Options;
 
@@ -73,16 +73,7 @@ pub fn rule() -> Rule {
 }
 
 pub fn listener(port: u16) -> Listener {
-    Listener {
-        address: ListenerAddress::Ip(Ipv4Addr::LOCALHOST.into()),
-        port,
-        protocol: Protocol::Http,
-        parent: Parent::Ingress,
-        routes: "ingress".into(),
-        tls: None,
-        proxy_protocol: false,
-        filters: Vec::new(),
-    }
+    Listener::http(ListenerAddress::Ip(Ipv4Addr::LOCALHOST.into()), port, "ingress".into())
 }
 
 /// A plain listener `http`, and one route for all hosts to this endpoint.

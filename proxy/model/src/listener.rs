@@ -83,6 +83,12 @@ pub struct Listener {
 }
 
 impl Listener {
+    /// Plain HTTP for the virtual hosts of a route set that Ingresses make, without a PROXY protocol header before it.
+    pub fn http(address: ListenerAddress, port: u16, routes: RouteSetName) -> Self {
+        let (protocol, parent) = (Protocol::Http, Parent::Ingress);
+        Self { address, port, protocol, parent, routes, tls: None, proxy_protocol: false, filters: Vec::new() }
+    }
+
     /// The socket address to bind; IPv6 `::` (dual stack) for [`ListenerAddress::Any`].
     pub fn socket_addr(&self) -> SocketAddr {
         let ip = match self.address {

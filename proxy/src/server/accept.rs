@@ -8,7 +8,6 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::server::connection;
 use crate::server::door::Door;
-use crate::server::sockets;
 
 /// How long accepting pauses when the system refuses it (no file descriptors left).
 const PAUSE: Duration = Duration::from_millis(50);
@@ -46,12 +45,9 @@ pub async fn accept(door: Rc<Door>, listener: TcpListener) {
     }
 }
 
-/// Accepts those whose handshake has begun. Nobody begins another one here, those reach the successor: who opened the socket
-/// has seen to that, or it is tried now.
+/// Accepts those whose handshake has begun. Nobody begins another one here, those reach the successor: the process that opened
+/// the socket sees to that with [`crate::server::sockets::refuse_new`].
 async fn finish_handshakes(door: &Rc<Door>, listener: &TcpListener) {
-    if let Err(error) = sockets::refuse_new(listener) {
-        tracing::debug!(listener = %door.name, %error, "the filter of new handshakes is whoever's that opened the socket");
-    }
     let accepting = async {
         loop {
             match listener.accept().await {

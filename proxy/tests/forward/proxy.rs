@@ -8,9 +8,7 @@ use futures_util::{SinkExt, StreamExt};
 use http::{Request, Response};
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
-use rust_ingress_model::{
-    AppProtocol, HostPattern, KeyStore, Listener, ListenerAddress, Parent, Part, Protocol, RouteSet, Snapshot, VirtualHost,
-};
+use rust_ingress_model::{AppProtocol, HostPattern, KeyStore, Listener, ListenerAddress, Part, RouteSet, Snapshot, VirtualHost};
 use rust_ingress_proxy::Proxy;
 use rust_ingress_proxy::options::Options;
 use tokio_tungstenite::tungstenite::Message;
@@ -32,16 +30,7 @@ impl Served {
 
     fn publish(&self, protocol: AppProtocol, endpoints: &[SocketAddr]) -> SocketAddr {
         let plan = Plan::backend(backend(protocol, endpoints));
-        let listener = Listener {
-            address: ListenerAddress::Ip(Ipv4Addr::LOCALHOST.into()),
-            port: 0,
-            protocol: Protocol::Http,
-            parent: Parent::Ingress,
-            routes: "ingress".into(),
-            tls: None,
-            proxy_protocol: false,
-            filters: Vec::new(),
-        };
+        let listener = Listener::http(ListenerAddress::Ip(Ipv4Addr::LOCALHOST.into()), 0, "ingress".into());
         let mut snapshot = Snapshot { backends: plan.snapshot.backends, ..Snapshot::default() };
         snapshot.listeners.insert("http".into(), Part::new(listener));
         let mut routes = RouteSet::default();

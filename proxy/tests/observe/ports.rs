@@ -5,8 +5,7 @@ use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
 use rust_ingress_model::{
-    Digest, Fault, Listener, ListenerAddress, ObjectRef, Parent, Part, PartMap, Protocol, Reason, Report, ReportKey, Severity,
-    Snapshot,
+    Digest, Fault, Listener, ListenerAddress, ObjectRef, Part, PartMap, Reason, Report, ReportKey, Severity, Snapshot,
 };
 use rust_ingress_proxy::observe::{Observer, Readiness, Unavailable};
 use rust_ingress_proxy::options::Options;
@@ -14,16 +13,7 @@ use rust_ingress_proxy::options::Options;
 use crate::support::{get, loopback, observer, options, publish, raw};
 
 fn snapshot() -> Snapshot {
-    let listener = Listener {
-        address: ListenerAddress::Any,
-        port: 8080,
-        protocol: Protocol::Http,
-        parent: Parent::Ingress,
-        routes: "ingress".into(),
-        tls: None,
-        proxy_protocol: false,
-        filters: Vec::new(),
-    };
+    let listener = Listener::http(ListenerAddress::Any, 8080, "ingress".into());
     let object = ObjectRef::new("Ingress", "default", "web");
     let fault = Fault {
         object: object.clone(),

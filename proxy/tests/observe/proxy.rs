@@ -12,8 +12,7 @@ use std::time::{Duration, Instant};
 use rust_ingress_model::backend::Balance;
 use rust_ingress_model::{
     AppProtocol, Backend, BackendKey, BackendRef, Discovery, Endpoint, HostPattern, KeyStore, Listener, ListenerAddress,
-    ObjectRef, Parent, Part, PartMap, PathMatch, Protocol, RouteMatch, RouteSet, Rule, Snapshot, Timeouts, VirtualHost,
-    WeightedBackend,
+    ObjectRef, Part, PartMap, PathMatch, RouteMatch, RouteSet, Rule, Snapshot, Timeouts, VirtualHost, WeightedBackend,
 };
 use rust_ingress_proxy::Proxy;
 use rust_ingress_proxy::options::{AccessLog, Options};
@@ -64,16 +63,7 @@ fn snapshot(endpoint: SocketAddr) -> Snapshot {
     ];
     let discovery = Discovery::Endpoints(vec![Endpoint { address: endpoint, target: None, zone: None }]);
     let backend = Backend { protocol: AppProtocol::Http, tls: None, balance: Balance::default(), discovery };
-    let listener = Listener {
-        address: ListenerAddress::Ip([127, 0, 0, 1].into()),
-        port: 0,
-        protocol: Protocol::Http,
-        parent: Parent::Ingress,
-        routes: "ingress".into(),
-        tls: None,
-        proxy_protocol: false,
-        filters: Vec::new(),
-    };
+    let listener = Listener::http(ListenerAddress::Ip([127, 0, 0, 1].into()), 0, "ingress".into());
     let host = VirtualHost { host: HostPattern::Any, rules };
     let set = RouteSet { hosts: PartMap::from([(HostPattern::Any, Part::new(host))]) };
     Snapshot {

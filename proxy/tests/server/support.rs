@@ -10,8 +10,7 @@ use std::time::Duration;
 use rust_ingress_model::backend::Balance;
 use rust_ingress_model::{
     AppProtocol, Backend, BackendKey, BackendRef, Discovery, Endpoint, Filter, HostPattern, KeyStore, Listener, ListenerAddress,
-    Name, ObjectRef, Parent, Part, PathMatch, PortRef, Protocol, RouteMatch, RouteSet, Rule, Snapshot, Timeouts, VirtualHost,
-    WeightedBackend,
+    Name, ObjectRef, Part, PathMatch, PortRef, RouteMatch, RouteSet, Rule, Snapshot, Timeouts, VirtualHost, WeightedBackend,
 };
 use rust_ingress_proxy::Proxy;
 use rust_ingress_proxy::options::Options;
@@ -47,16 +46,7 @@ pub fn rule(path: PathMatch) -> Rule {
 
 /// A listener for the tests' route set on a free port of loopback.
 pub fn listener() -> Listener {
-    Listener {
-        address: ListenerAddress::Ip(Ipv4Addr::LOCALHOST.into()),
-        port: 0,
-        protocol: Protocol::Http,
-        parent: Parent::Ingress,
-        routes: "ingress".into(),
-        tls: None,
-        proxy_protocol: false,
-        filters: Vec::new(),
-    }
+    Listener::http(ListenerAddress::Ip(Ipv4Addr::LOCALHOST.into()), 0, "ingress".into())
 }
 
 /// A snapshot that is put together piece by piece.

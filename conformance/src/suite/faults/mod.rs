@@ -13,7 +13,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 
 use super::Report;
-use super::ingress::install::Install;
+use crate::chart::install::Install;
 use crate::cluster::{Cluster, Place};
 use crate::image;
 use crate::load::{self, Load, Outcome};

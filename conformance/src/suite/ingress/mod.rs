@@ -4,7 +4,6 @@
 mod cases;
 mod client;
 mod fixtures;
-pub mod install;
 mod migration;
 mod objects;
 mod readme;
@@ -19,11 +18,11 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 
 use super::Report;
+use crate::chart::install::{self, Install};
 use crate::cluster::{Cluster, Node, Stock};
 use crate::image;
 use client::{Answer, Ask, Client};
 use fixtures::{Authority, NAMESPACE};
-use install::Install;
 use rows::{Row, Want};
 
 /// How long a change may take to be seen from outside, Pods and status included.

@@ -10,8 +10,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use super::install::{Install, surroundings};
 use crate::chart::RELEASE;
+use crate::chart::install::{Install, surroundings};
 use crate::cluster::{Cluster, Place};
 use crate::suite::Report;
 

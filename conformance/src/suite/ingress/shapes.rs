@@ -7,9 +7,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use super::install::Install;
 use super::{NAMESPACE, Rig};
 use crate::chart::RELEASE;
+use crate::chart::install::Install;
 use crate::cluster::{Cluster, Place};
 use crate::load::{Arguments, Load};
 use crate::suite::Report;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
-use rust_ingress_model::{Listener, ListenerAddress, Parent, PartMap, Protocol};
+use rust_ingress_model::{Listener, ListenerAddress, PartMap, Protocol};
 
 use super::{INGRESS, Work, share};
 
@@ -35,14 +35,10 @@ impl Work<'_> {
             let name = if count == 0 { name.to_owned() } else { format!("{name}-{count}") };
             count += 1;
             let listener = Listener {
-                address: place,
-                port: address.port(),
                 protocol,
-                parent: Parent::Ingress,
-                routes: INGRESS.into(),
                 tls: (protocol == Protocol::Https).then(|| INGRESS.into()),
                 proxy_protocol: self.settings.proxy_protocol,
-                filters: Vec::new(),
+                ..Listener::http(place, address.port(), INGRESS.into())
             };
             let part = share(self.previous.listeners.get(name.as_str()), listener);
             self.snapshot.listeners.insert(name.into(), part);
