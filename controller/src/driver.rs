@@ -3,10 +3,13 @@
 //! Runs on the main thread of `run`. Changes that arrive while it works join its next turn; none waits for a timer.
 
 mod default;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
 
 use rust_ingress_model::{Fault, KeyStore, Name, Part, PartMap, Report, ReportKey, Severity, Snapshot, StatusPlan};
 use rust_ingress_proxy::PublishFault;
@@ -21,15 +24,21 @@ type Reports = PartMap<ReportKey, Report>;
 /// What translation calls the listener of the first address for HTTPS.
 const FIRST_HTTPS: &str = "https";
 
+/// How long changes wait for Secrets that they name and that the source hasn't answered for. Without it an Ingress that is
+/// pointed at another Secret would present the default certificate until that is read; with more of it, an API server that
+/// doesn't answer would hold up all else.
+const SECRETS_WITHIN: Duration = Duration::from_millis(250);
+
 /// What the driver is told.
 pub enum Message {
     /// A source has changes.
     Changes(Vec<Change>),
     /// The source has listed all there was but Secrets: what is wanted of those is complete now.
     Listed,
-    /// The source has said all that there was when it started. Nothing is published before: half a World would answer 404
-    /// for the other half.
-    Synced,
+    /// The source has answered for all Secrets of this [`Wanted::turn`] and those before. The first one says that the source
+    /// has said all that there was when it started. Nothing is published before: half a World would answer 404 for the other
+    /// half.
+    Answered(u64),
     /// The program is to stop.
     Stop,
 }
@@ -41,6 +50,8 @@ pub struct Wanted {
     pub secrets: BTreeSet<(Name, Name)>,
     /// Whether all objects that may name one were known.
     pub complete: bool,
+    /// Counts how often the others became different.
+    pub turn: u64,
 }
 
 /// What a turn of the driver made live.
@@ -71,6 +82,7 @@ pub struct Driver {
     /// Who is told which Secrets are wanted, and the World's count of references when it last was.
     wanted: Option<(watch::Sender<Wanted>, u64)>,
     default: Option<DefaultSecret>,
+    secrets_within: Duration,
     /// The first turn publishes even an empty World: its listeners answer.
     began: bool,
 }
@@ -79,7 +91,8 @@ impl Driver {
     /// A driver with an empty World, nothing published.
     pub fn new(settings: Settings) -> Self {
         let (world, snapshot, keys) = (World::default(), Arc::default(), KeyStore::default());
-        Self { world, settings, snapshot, keys, subscribers: Vec::new(), wanted: None, default: None, began: false }
+        let (subscribers, secrets_within) = (Vec::new(), SECRETS_WITHIN);
+        Self { world, settings, snapshot, keys, subscribers, wanted: None, default: None, secrets_within, began: false }
     }
 
     /// Says from now on which Secrets are wanted.
@@ -174,38 +187,67 @@ impl Driver {
         *said = references;
         let mut secrets = self.world.wanted_secrets(&self.settings);
         secrets.extend(self.default.as_ref().map(|default| default.secret.clone()));
-        let wanted = Wanted { secrets, complete };
         sender.send_if_modified(|before| {
-            let modified = *before != wanted;
-            *before = wanted;
+            let modified = before.secrets != secrets || before.complete != complete;
+            *before = Wanted { secrets, complete, turn: before.turn + u64::from(modified) };
             modified
         });
     }
 
+    /// The turn of the Secrets that are wanted now.
+    fn wanted_turn(&self) -> u64 {
+        self.wanted.as_ref().map_or(0, |(sender, _)| sender.borrow().turn)
+    }
+
     /// Makes changes live as they come, until it is told to stop or nobody can tell it any more. `synced`: whether the
     /// source has said all that there was already.
-    pub fn run(&mut self, messages: &Receiver<Message>, plane: &dyn Plane, mut synced: bool) {
-        let mut listed = synced;
-        while let Ok(message) = messages.recv() {
-            for message in std::iter::once(message).chain(messages.try_iter()) {
+    pub fn run(&mut self, messages: &Receiver<Message>, plane: &dyn Plane, synced: bool) {
+        let mut heard = Heard { listed: synced, answered: synced.then_some(0) };
+        let (within, mut held_since) = (self.secrets_within, None);
+        let left = |since: Instant| within.saturating_sub(since.elapsed());
+        while let Some(first) = next(messages, held_since.map(left)) {
+            for message in first.into_iter().chain(messages.try_iter()) {
                 match message {
                     Message::Changes(changes) => self.apply(changes),
-                    Message::Listed => listed = true,
-                    Message::Synced => {
-                        tracing::info!("the cluster is read");
-                        synced = true;
+                    Message::Listed => heard.listed = true,
+                    Message::Answered(turn) => {
+                        if heard.answered.is_none() {
+                            tracing::info!("the cluster is read");
+                        }
+                        heard.answered = heard.answered.max(Some(turn));
                     }
                     Message::Stop => return,
                 }
             }
-            self.tell_wanted(listed);
-            if !synced {
+            self.tell_wanted(heard.listed);
+            let Some(answered) = &mut heard.answered else { continue };
+            let wanted = self.wanted_turn();
+            if *answered < wanted && !left(*held_since.get_or_insert_with(Instant::now)).is_zero() {
                 continue;
             }
+            // What didn't come in time is waited for once only.
+            *answered = wanted.max(*answered);
+            held_since = None;
             for fault in self.turn(plane) {
                 tracing::error!(listener = %fault.listener, address = %fault.address, error = %fault.error, "a listener can't be opened; all else is live");
             }
         }
+    }
+}
+
+/// What the source has said so far.
+struct Heard {
+    listed: bool,
+    answered: Option<u64>,
+}
+
+/// Waits for a message, and not longer than `within`: then `Some(None)`. `None`: there is no source any more.
+fn next(messages: &Receiver<Message>, within: Option<Duration>) -> Option<Option<Message>> {
+    let Some(within) = within else { return messages.recv().ok().map(Some) };
+    match messages.recv_timeout(within) {
+        Ok(message) => Some(Some(message)),
+        Err(RecvTimeoutError::Timeout) => Some(None),
+        Err(RecvTimeoutError::Disconnected) => None,
     }
 }
 

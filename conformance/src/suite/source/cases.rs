@@ -1,5 +1,7 @@
 //! The cases of `suite source`, in order; each names what should be so.
 
+use std::collections::BTreeSet;
+
 use anyhow::{Context, Result, ensure};
 
 use super::objects::{account, class, ingress, list, may_read, may_read_one, namespace, secret, service, slice};
@@ -28,6 +30,11 @@ pub(super) fn all(plane: &mut ControlPlane, report: &mut Report) {
     report
         .case("secrets", "a Secret that may not be read is a fault of its Ingress and stops nothing else", || no_secrets(plane));
     report.case("secrets", "a certificate comes, changes and goes with its Secret", || life_of_a_secret(plane));
+    report.case(
+        "secrets",
+        "an Ingress that is pointed at another Secret is served with the old or the new, never without",
+        || other_secret(plane),
+    );
     report.case("secrets", "the default certificate comes from a Secret, changes with it, and is made where it is gone", || {
         default_secret(plane)
     });
@@ -200,6 +207,28 @@ fn life_of_a_secret(plane: &ControlPlane) -> Result<()> {
     program.certifies(1)?;
     plane.apply(&list(&[ingress("team-a", "web", "a.example", None)]))?;
     program.certifies(0)
+}
+
+fn other_secret(plane: &ControlPlane) -> Result<()> {
+    let pointed_at = |name| ingress("team-a", "web", "a.example", Some(name));
+    plane.apply(&list(&[secret("team-a", "one", "a.example")?, secret("team-a", "two", "a.example")?, pointed_at("one")]))?;
+    let program = Program::start(plane, "other", &[])?;
+    program.ready()?;
+    let mut presented = BTreeSet::new();
+    for name in ["two", "one", "two", "one", "two"] {
+        let before = program.fingerprint("a.example")?;
+        plane.apply(&list(&[pointed_at(name)]))?;
+        program.soon("the other certificate isn't used", || {
+            let now = program.fingerprint("a.example")?;
+            ensure!(now.is_some(), "a moment without a certificate");
+            Ok((now != before).then_some(()))
+        })?;
+        presented.insert(program.fingerprint("a.example")?);
+    }
+    ensure!(presented.len() == 2, "{} certificates were presented", presented.len());
+    let log = program.process.printed();
+    ensure!(!log.contains("isn't there"), "a Secret was missing for a moment:\n{log}");
+    plane.apply(&list(&[ingress("team-a", "web", "a.example", None)])).map(drop)
 }
 
 fn default_secret(plane: &ControlPlane) -> Result<()> {

@@ -41,7 +41,7 @@ pub struct Scope {
     pub ingress_class: String,
 }
 
-/// Begins to watch. `Message::Listed` and `Message::Synced` come once, in this order, when all is known.
+/// Begins to watch. `Message::Listed` comes once, then `Message::Answered` each time that all wanted Secrets are known.
 ///
 /// # Errors
 /// No thread or no runtime.

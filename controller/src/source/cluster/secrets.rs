@@ -38,7 +38,8 @@ pub(super) struct Secrets {
     spaces: BTreeMap<Name, Space>,
     told: mpsc::UnboundedSender<Answer>,
     answers: mpsc::UnboundedReceiver<Answer>,
-    synced: bool,
+    /// The turn of what is wanted that the driver knows to be answered.
+    said: u64,
 }
 
 /// The wanted Secrets of a namespace.
@@ -72,7 +73,7 @@ impl Drop for Task {
 impl Secrets {
     pub(super) fn new(client: Client, context: Context) -> Self {
         let (told, answers) = mpsc::unbounded_channel();
-        Self { context, client, spaces: BTreeMap::new(), told, answers, synced: false }
+        Self { context, client, spaces: BTreeMap::new(), told, answers, said: 0 }
     }
 
     /// Follows what is wanted until the driver is gone.
@@ -80,9 +81,9 @@ impl Secrets {
         loop {
             let now = wanted.borrow_and_update().clone();
             self.update(&now);
-            if !self.synced && now.complete && self.spaces.values().all(Space::is_answered) {
-                self.synced = true;
-                if self.context.driver.send(Message::Synced).is_err() {
+            if self.said < now.turn && now.complete && self.spaces.values().all(Space::is_answered) {
+                self.said = now.turn;
+                if self.context.driver.send(Message::Answered(now.turn)).is_err() {
                     return;
                 }
             }

@@ -1,0 +1,117 @@
+//! What the driver publishes, and when, while Secrets are still to be read.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::net::SocketAddr;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread::{self, JoinHandle};
+
+use rust_ingress_model::{KeyStore, ListenerName};
+use serde_json::json;
+
+use super::*;
+use crate::source::kinds::{self, Reading};
+
+/// Says what was published: the hosts that have routes.
+struct Recorder(Sender<Vec<String>>);
+
+impl Plane for Recorder {
+    fn publish(&self, snapshot: Arc<Snapshot>, _: &KeyStore) -> Vec<PublishFault> {
+        let hosts = snapshot.route_sets.values().flat_map(|set| set.hosts.iter()).map(|(host, _)| host.to_string());
+        self.0.send(hosts.collect()).unwrap();
+        Vec::new()
+    }
+
+    fn bound(&self) -> Vec<(ListenerName, SocketAddr)> {
+        Vec::new()
+    }
+}
+
+/// A driver that runs, with an empty cluster that has been read.
+struct Rig {
+    messages: Sender<Message>,
+    wanted: watch::Receiver<Wanted>,
+    published: Receiver<Vec<String>>,
+    thread: JoinHandle<()>,
+}
+
+impl Rig {
+    /// `within`: how long it waits for Secrets.
+    fn start(within: Duration) -> Self {
+        let (messages, heard) = mpsc::channel();
+        let (recorded, published) = mpsc::channel();
+        let (hand, wanted) = mpsc::channel();
+        let thread = thread::spawn(move || {
+            let mut driver = Driver::new(Settings { http: vec![([127, 0, 0, 1], 0).into()], ..Settings::default() });
+            driver.secrets_within = within;
+            hand.send(driver.say_wanted()).unwrap();
+            driver.run(&heard, &Recorder(recorded), false);
+        });
+        let rig = Self { messages, wanted: wanted.recv().unwrap(), published, thread };
+        rig.say(Message::Listed);
+        rig.say(Message::Answered(1));
+        assert_eq!(rig.published.recv().unwrap(), [""; 0]);
+        rig
+    }
+
+    fn say(&self, message: Message) {
+        self.messages.send(message).unwrap();
+    }
+
+    fn ingress(&self, host: &str, secret: Option<&str>) {
+        let tls: Vec<_> = secret.iter().map(|secret| json!({"hosts": [host], "secretName": secret})).collect();
+        let backend = json!({"service": {"name": "web", "port": {"number": 80}}});
+        let paths = json!([{"path": "/", "pathType": "Prefix", "backend": backend}]);
+        let ingress = json!({"apiVersion": "networking.k8s.io/v1", "kind": "Ingress",
+            "metadata": {"namespace": "shop", "name": host},
+            "spec": {"ingressClassName": "rust-ingress", "tls": tls, "rules": [{"host": host, "http": {"paths": paths}}]}});
+        let Ok(Reading::Object(read)) = kinds::read(ingress) else { panic!("not an object") };
+        self.say(Message::Changes(vec![Change::Put(read.object)]));
+    }
+
+    /// Waits until a Secret is wanted; gives the turn.
+    fn wants(&mut self, secret: &str) -> u64 {
+        loop {
+            let wanted = self.wanted.borrow_and_update().clone();
+            if wanted.secrets.iter().any(|(_, name)| &**name == secret) {
+                return wanted.turn;
+            }
+            thread::yield_now();
+        }
+    }
+
+    fn stop(self) {
+        self.say(Message::Stop);
+        self.thread.join().unwrap();
+    }
+}
+
+#[test]
+fn what_names_a_new_secret_is_published_with_the_answer_for_it() {
+    let mut rig = Rig::start(Duration::MAX);
+    rig.ingress("a.example", Some("tls"));
+    let turn = rig.wants("tls");
+    rig.ingress("b.example", None);
+    rig.say(Message::Answered(turn));
+    assert_eq!(rig.published.recv().unwrap(), ["a.example", "b.example"], "nothing before the answer");
+    rig.stop();
+}
+
+#[test]
+fn what_names_none_waits_for_none() {
+    let rig = Rig::start(Duration::MAX);
+    rig.ingress("a.example", None);
+    assert_eq!(rig.published.recv().unwrap(), ["a.example"]);
+    rig.stop();
+}
+
+#[test]
+fn a_secret_that_is_never_answered_holds_up_its_own_turn_once() {
+    let mut rig = Rig::start(Duration::from_millis(10));
+    rig.ingress("a.example", Some("tls"));
+    rig.wants("tls");
+    assert_eq!(rig.published.recv().unwrap(), ["a.example"], "after a while, without its certificate");
+    rig.ingress("b.example", None);
+    assert_eq!(rig.published.recv().unwrap(), ["a.example", "b.example"]);
+    rig.stop();
+}
