@@ -1,7 +1,8 @@
 //! `run` without a folder: from a cluster.
 //!
-//! Order at start: access to the API server, default certificate, the proxy's process (not ready), the last good state, source;
-//! the driver publishes when the source has said all there is.
+//! Order at start: where the API server is, default certificate, the proxy's process (not ready), the last good state, and only
+//! then clients of the API server: reading the system's authorities for them takes longer than all the rest. The driver
+//! publishes when the source has said all there is.
 
 use std::process::ExitCode;
 use std::sync::mpsc::channel;
@@ -27,10 +28,7 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     let config = {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let access = args.cluster.access();
-        runtime.block_on(async {
-            let config = access.config().await?;
-            cluster::client(config.clone()).map(|_| config)
-        })?
+        runtime.block_on(access.config())?
     };
     tracing::info!(server = %config.cluster_url, "watching the cluster");
     let settings = settings(&args)?;

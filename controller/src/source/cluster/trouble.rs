@@ -142,22 +142,27 @@ impl Reach {
 /// How long to wait before the next attempt: grows, and differs between nodes, so that they don't come back together.
 #[derive(Debug, Default)]
 pub(super) struct Backoff {
+    /// In a row, of the same kind: refused or not.
     failures: u32,
+    refused: bool,
 }
 
 impl Backoff {
     const FIRST: Duration = Duration::from_millis(50);
     /// An API server that is back is heard within this, which is what "converged in 2 s" leaves time for.
     const MOST: Duration = Duration::from_millis(1000);
-    /// What is refused or unknown changes by hand.
+    /// What stays refused or unknown changes by hand. Not so at once: an API server that has just started refuses all until it
+    /// has read its roles.
     const SLOW: Duration = Duration::from_secs(5);
 
     /// After a failure.
     pub(super) fn next(&mut self, trouble: &Trouble) -> Duration {
-        let wait = match trouble {
-            Trouble::Refused(_) | Trouble::NoKind => Self::SLOW,
-            _ => (Self::FIRST * 2_u32.pow(self.failures.min(8))).min(Self::MOST),
-        };
+        let refused = matches!(trouble, Trouble::Refused(_) | Trouble::NoKind);
+        if std::mem::replace(&mut self.refused, refused) != refused {
+            self.failures = 0;
+        }
+        let most = if refused { Self::SLOW } else { Self::MOST };
+        let wait = (Self::FIRST * 2_u32.pow(self.failures.min(8))).min(most);
         self.failures = self.failures.saturating_add(1);
         // From three quarters of it to all of it.
         wait * 3 / 4 + wait.mul_f64(chance() / 4.0)
@@ -215,7 +220,18 @@ mod tests {
         assert!(waits[11] <= Backoff::MOST && waits[11] >= Backoff::MOST * 3 / 4, "{waits:?}");
         backoff.reset();
         assert!(backoff.next(&away) <= Backoff::FIRST);
-        assert!(backoff.next(&Trouble::NoKind) > Backoff::MOST);
+    }
+
+    #[test]
+    fn what_is_refused_right_after_an_outage_is_asked_again_soon() {
+        let mut backoff = Backoff::default();
+        let away = Trouble::Unreachable(String::new());
+        for _ in 0..12 {
+            backoff.next(&away);
+        }
+        let waits: Vec<Duration> = (0..12).map(|_| backoff.next(&Trouble::Refused(String::new()))).collect();
+        assert!(waits[..4].iter().sum::<Duration>() < Backoff::MOST, "{waits:?}");
+        assert!(waits[11] > Backoff::MOST && waits[11] <= Backoff::SLOW, "{waits:?}");
     }
 
     #[test]
