@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod bench;
+pub mod built;
 pub mod chart;
 pub mod cluster;
 pub mod control_plane;

@@ -5,8 +5,7 @@
 
 mod kind;
 
-use std::cell::{Cell, RefCell};
-use std::hash::{BuildHasher, Hasher};
+use std::cell::RefCell;
 use std::net::{IpAddr, Ipv4Addr};
 
 use http::header::{self, Entry, HeaderMap, HeaderName, HeaderValue};
@@ -14,6 +13,7 @@ use ipnet::IpNet;
 
 use crate::exchange::Exchange;
 use crate::options::Options;
+use crate::random::random;
 pub use kind::Kind;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -72,21 +72,6 @@ fn random_id() -> HeaderValue {
         *pair = [digit(byte >> 4), digit(byte & 0xf)];
     }
     HeaderValue::from_bytes(&digits).unwrap_or_else(|_| HeaderValue::from_static("0"))
-}
-
-/// A random number of this thread: xorshift64*, seeded by the standard library's random hasher keys.
-pub(crate) fn random() -> u64 {
-    thread_local! {
-        static STATE: Cell<u64> = Cell::new(std::hash::RandomState::new().build_hasher().finish() | 1);
-    }
-    STATE.with(|state| {
-        let mut word = state.get();
-        word ^= word >> 12;
-        word ^= word << 25;
-        word ^= word >> 27;
-        state.set(word);
-        word.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    })
 }
 
 /// Makes a client's headers those that an endpoint gets. `upgrade`: the request asks for another protocol and may.

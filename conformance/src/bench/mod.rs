@@ -14,11 +14,11 @@ mod swap;
 
 use std::env;
 use std::path::PathBuf;
-use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
 
+use crate::built;
 use crate::cluster::Options;
 use crate::suite::Borrowed;
 pub(crate) use report::machine;
@@ -94,28 +94,13 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
     Ok(kept || !arguments.check)
 }
 
-/// The release build of the program, up to date: built beside this tool, with the same cargo.
+/// The program that is measured.
 pub(crate) fn program() -> Result<PathBuf> {
     ensure!(
         !cfg!(debug_assertions),
         "benches measure release builds: cargo run --release -p rust-ingress-conformance -- bench …"
     );
-    program_like_this()
-}
-
-/// The program, built as this tool was, beside it.
-pub(crate) fn program_like_this() -> Result<PathBuf> {
-    let tool = env::current_exe()?;
-    let folder = tool.parent().context("this tool stands in a folder")?;
-    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut build = Command::new(cargo);
-    build.args(["build", "--quiet", "--bin", "rust-ingress", "-p", "rust-ingress"]);
-    if !cfg!(debug_assertions) {
-        build.arg("--release");
-    }
-    let built = build.current_dir(env!("CARGO_MANIFEST_DIR")).status().context("cargo can't be run")?;
-    ensure!(built.success(), "rust-ingress can't be built");
-    Ok(folder.join("rust-ingress"))
+    built::release()
 }
 
 /// The middle of some figures; of an even number, the lower of the two.

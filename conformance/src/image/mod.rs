@@ -9,8 +9,9 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use clap::{Args, Subcommand};
 
+use crate::built;
 use program::MOST;
-pub use program::{NAME, build, release};
+pub use program::{NAME, build};
 
 /// What to do with the program's image.
 #[derive(Debug, Args)]
@@ -41,7 +42,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let bytes = match program {
         Some(program) => build(program, name, out)?,
         None => {
-            let bytes = build(&release()?, name, out)?;
+            let bytes = build(&built::release()?, name, out)?;
             ensure!(bytes <= MOST, "{} has {bytes} bytes, which is too much for an image: at most {MOST}", out.display());
             bytes
         }

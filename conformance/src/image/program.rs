@@ -1,12 +1,11 @@
 //! The image of `rust-ingress`: the program, the shared libraries it is linked to, and nothing else. `Containerfile` builds the same.
 
 use std::collections::BTreeMap;
-use std::env;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 
 use super::libraries;
 use super::oci::{Image, LayerBuilder, write};
@@ -19,18 +18,6 @@ const ENTRYPOINT: &str = "/usr/bin/rust-ingress";
 const USER: &str = "65532:65532";
 /// The most that the archive of a release build may have, in bytes: 60 MiB.
 pub const MOST: u64 = 60 << 20;
-
-/// The release build of the program, made with the cargo that made this tool, beside it.
-pub fn release() -> Result<PathBuf> {
-    let tool = env::current_exe()?;
-    let target = tool.parent().and_then(Path::parent).context("this tool stands in a target folder")?;
-    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut build = Command::new(cargo);
-    build.args(["build", "--release", "--locked", "-p", "rust-ingress", "--bin", "rust-ingress", "--target-dir"]).arg(target);
-    let built = build.current_dir(env!("CARGO_MANIFEST_DIR")).status().context("cargo can't be run")?;
-    ensure!(built.success(), "rust-ingress can't be built");
-    Ok(target.join("release/rust-ingress"))
-}
 
 /// Writes the archive; its size in bytes.
 pub fn build(program: &Path, names: &[String], out: &Path) -> Result<u64> {
@@ -89,7 +76,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let out = folder.path().join("image.tar");
         // This test is a program like any other, linked to the same libraries.
-        let program = env::current_exe().unwrap();
+        let program = std::env::current_exe().unwrap();
         build(&program, &[NAME.to_owned()], &out).unwrap();
         let found = crate::image::oci::tests::entries(&out);
         let layers = found.iter().filter(|(path, _)| path.starts_with("blobs/"));

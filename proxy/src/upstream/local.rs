@@ -19,6 +19,7 @@ use super::{Endpoint, Upstream, Upstreams};
 use crate::fault::{Kind, RequestFault};
 use crate::observe::{Observer, UpstreamMetrics};
 use crate::options::Options;
+use crate::random::random;
 
 /// A core's endpoints.
 pub(crate) struct Local {
@@ -26,7 +27,6 @@ pub(crate) struct Local {
     endpoints: RefCell<AHashMap<(SocketAddr, Digest), Rc<Endpoint>>>,
     generation: Cell<u64>,
     sweeping: Cell<bool>,
-    random: Cell<u64>,
     dns: Dns,
     idle_most: usize,
     idle_for: Duration,
@@ -43,27 +43,15 @@ pub(crate) struct LocalUpstream {
 
 impl Local {
     pub(crate) fn new(options: &Options) -> Self {
-        let seed = std::hash::BuildHasher::hash_one(&ahash::RandomState::new(), std::thread::current().id());
         Self {
             upstreams: RefCell::default(),
             endpoints: RefCell::default(),
             generation: Cell::new(0),
             sweeping: Cell::new(false),
-            random: Cell::new(seed | 1),
             dns: Dns::default(),
             idle_most: options.limits.idle_per_endpoint,
             idle_for: options.timeouts.upstream_idle,
         }
-    }
-
-    /// A number at random (xorshift64*), for balancing; not for secrets.
-    pub(crate) fn random(&self) -> u64 {
-        let mut x = self.random.get();
-        x ^= x >> 12;
-        x ^= x << 25;
-        x ^= x >> 27;
-        self.random.set(x);
-        x.wrapping_mul(0x2545_F491_4F6C_DD1D)
     }
 
     /// Notes which table is in use. Backends that it no longer has are forgotten, and idle connections to endpoints that
@@ -196,7 +184,7 @@ impl Local {
                 next % count
             }
             Balance::LeastRequest => {
-                let drawn = self.random();
+                let drawn = random();
                 let first = (drawn >> 32) as usize % count;
                 // Another one than the first, each as likely.
                 let second = (first + 1 + (drawn as u32 as usize) % (count - 1)) % count;

@@ -13,13 +13,14 @@ use crate::load::Outcome;
 /// A case: its name, and what it does.
 type Case = (fn(Plan) -> String, fn(&Scene<'_>) -> Result<String>);
 
-/// In the order in which they run; the last ones leave the most behind.
+/// In the order in which they run; the last ones leave the most behind: of nodes that the API server has just missed, a
+/// DaemonSet that is rolled removes its Pods at once.
 pub(super) const ALL: [Case; 6] = [
     (|plan| format!("a Deployment of {} Pods is rolled {} times: 0 failed", plan.pods, plan.rollouts), rollout),
     (|plan| format!("the proxy process is killed {} times: nothing refused, serving again", plan.kills), child_killed),
-    (|plan| format!("API server away for {:?}, etcd restarted: 0 failed, converged 2 s after", plan.outage), api_away),
-    (|_| "the Lease holder is killed: status is written again within 20 s".into(), lease_holder_killed),
     (|plan| format!("the DaemonSet is rolled {} times: nothing refused, nothing reset", plan.rolls), daemonset_rolled),
+    (|_| "the Lease holder is killed: status is written again within 20 s".into(), lease_holder_killed),
+    (|plan| format!("API server away for {:?}, etcd restarted: 0 failed, converged 2 s after", plan.outage), api_away),
     (|_| "a Pod's processes are killed while the API server is away: the last good state is served".into(), last_good_state),
 ];
 

@@ -13,9 +13,9 @@ use anyhow::{Context, Result};
 use clap::Args;
 
 use super::Report;
+use crate::built;
 use crate::chart::install::Install;
 use crate::cluster::{Cluster, Place};
-use crate::image;
 use crate::load::{self, Load, Outcome};
 use workload::{HOST, Workload};
 
@@ -78,7 +78,7 @@ pub fn run(cluster: &Cluster, arguments: &Arguments) -> Result<Report> {
     let install = Install::on(cluster)?;
     let program = match &arguments.program {
         Some(program) => program.clone(),
-        None => image::release()?,
+        None => built::release()?,
     };
     install.image(&program).context("the image can't be made")?;
     install.chart("kubeadm.yaml", &[])?;

@@ -18,9 +18,9 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 
 use super::Report;
+use crate::built;
 use crate::chart::install::{self, Install};
 use crate::cluster::{Cluster, Node, Stock};
-use crate::image;
 use client::{Answer, Ask, Client};
 use fixtures::{Authority, NAMESPACE};
 use rows::{Row, Want};
@@ -93,7 +93,7 @@ pub fn run(cluster: &Cluster, arguments: &Arguments) -> Result<Report> {
     let install = Install::on(cluster)?;
     let program = match &arguments.program {
         Some(program) => program.clone(),
-        None => image::release()?,
+        None => built::release()?,
     };
     report.case("chart", "every flag that it writes is one of the program's", || install::flags(&program));
     install.image(&program).context("the image can't be made")?;

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use crate::bench::process::{Process, free_addresses};
-use crate::bench::program_like_this;
+use crate::built;
 use crate::control_plane::ControlPlane;
 
 /// How long something may take that waits for nothing but us.
@@ -41,7 +41,7 @@ impl Program {
 
     fn start_with(plane: &ControlPlane, name: &str, kubeconfig: PathBuf, flags: &[&str]) -> Result<Self> {
         let [http, https, admin, health] = free_addresses()?;
-        let mut command = Command::new(program_like_this()?);
+        let mut command = Command::new(built::like_this_tool()?);
         command.args(["run", "--workers", "1", "--log-level", "info,rust_ingress=debug", "--kubeconfig"]).arg(kubeconfig);
         for (flag, address) in [("--http", http), ("--https", https), ("--admin", admin), ("--health", health)] {
             command.arg(flag).arg(address.to_string());

@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 
 use super::Report;
 use crate::bench::process::Process;
+use crate::built::release;
 use crate::cluster::{ETCD, KUBERNETES};
-use crate::image::program::release;
 use rig::{NAMESPACE, OURS, Rig, ingress, until};
 
 /// What to run.

@@ -80,7 +80,7 @@ impl Access {
 ///
 /// # Errors
 /// Certificates or keys that can't be used.
-pub(super) fn client(config: Config) -> Result<Client, AccessError> {
+pub(crate) fn client(config: Config) -> Result<Client, AccessError> {
     Client::try_from(config).map_err(AccessError::Client)
 }
 

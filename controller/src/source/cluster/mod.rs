@@ -25,12 +25,12 @@ use serde_json::json;
 use tokio::sync::watch;
 
 use crate::driver::{Message, Wanted};
-use connect::client;
 use door::{AtDoor, DoorClass, DoorIngress, DoorService, DoorSlice};
 use follow::{Context, Follow, Heard};
 use secrets::Secrets;
 use trouble::Subject;
 
+pub(crate) use connect::client;
 pub use connect::{Access, AccessError};
 pub use seen::{Involved, Seen, SeenIngress};
 
