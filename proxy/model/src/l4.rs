@@ -1,91 +1,20 @@
-//! L4 services: what the node agent programs into the kernel. Filled by the node agent's part of translation.
+//! Services at L4: what the node agent programs into the kernel, as plain data.
+//!
+//! Translation writes [`service::L4Service`]s, the same on every node, into the snapshot. What one node makes of them depends
+//! on [`node::NodeFacts`] and [`node::L4Settings`]. The rules are fixed ([`ruleset`]); all state is in the elements of their sets and maps ([`element`]).
+//! The agent in `proxy/src/agent` encodes both as netlink bytes; the same values are rendered as text for `agent render` and tests.
 
-use std::net::{IpAddr, SocketAddr};
+pub mod element;
+pub mod node;
+pub mod rule;
+pub mod ruleset;
+pub mod service;
+pub mod set;
+pub mod text;
 
-use ipnet::IpNet;
-use serde::{Deserialize, Serialize};
-
-use crate::names::Name;
-
-/// A transport protocol of a Service port.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "UPPERCASE")]
-pub enum Transport {
-    /// TCP.
-    Tcp,
-    /// UDP.
-    Udp,
-    /// SCTP.
-    Sctp,
-}
-
-/// `Cluster` or `Local`, for internal and external traffic.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
-pub enum TrafficPolicy {
-    /// All endpoints.
-    #[default]
-    Cluster,
-    /// Those on the node that the packet arrived at.
-    Local,
-}
-
-/// A Service as the kernel sees it.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct L4Service {
-    /// ClusterIPs, both families.
-    pub cluster_ips: Vec<IpAddr>,
-    /// externalIPs.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub external_ips: Vec<IpAddr>,
-    /// Load balancer addresses of mode VIP.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub load_balancer_ips: Vec<IpAddr>,
-    /// Sources that may use the load balancer addresses; empty: all.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub source_ranges: Vec<IpNet>,
-    /// internalTrafficPolicy.
-    #[serde(default)]
-    pub internal: TrafficPolicy,
-    /// externalTrafficPolicy.
-    #[serde(default)]
-    pub external: TrafficPolicy,
-    /// ClientIP affinity, in seconds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub affinity_s: Option<u32>,
-    /// Its ports.
-    pub ports: Vec<L4Port>,
-}
-
-/// One port of an [`L4Service`].
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct L4Port {
-    /// TCP, UDP or SCTP.
-    pub transport: Transport,
-    /// The Service's port.
-    pub port: u16,
-    /// The port on every node.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub node_port: Option<u16>,
-    /// Where to.
-    pub endpoints: Vec<L4Endpoint>,
-}
-
-/// One endpoint, with what node-local choices need.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct L4Endpoint {
-    /// The Pod's address and target port.
-    pub address: SocketAddr,
-    /// Ready for new connections.
-    pub ready: bool,
-    /// Still serving while it terminates.
-    pub serving: bool,
-    /// The node it runs on.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub node: Option<Name>,
-    /// Zones that should use it (topology hints).
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub for_zones: Vec<Name>,
-}
+pub use element::{Data, Element, Field, Frontend, Key, NodePort, Verdict};
+pub use node::{EgressSnat, L4Settings, LocalPods, NodeFacts, NodePortAddresses};
+pub use rule::{Base, By, Chain, ChainName, Hook, Load, Rule, Step};
+pub use ruleset::Ruleset;
+pub use service::{L4Endpoint, L4Port, L4Service, TrafficPolicy, Transport};
+pub use set::{DataType, Family, FieldType, Set, SetName};

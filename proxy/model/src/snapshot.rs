@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::backend::Backend;
@@ -34,6 +35,9 @@ pub struct Snapshot {
     /// Services for the kernel.
     #[serde(skip_serializing_if = "PartMap::is_empty")]
     pub services: PartMap<ObjectRef, L4Service>,
+    /// Ranges that ClusterIPs are taken from (ServiceCIDR objects).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub service_cidrs: Vec<IpNet>,
     /// What is wrong with, or said of, objects. Not part of the digest: it changes nothing that is served.
     pub reports: PartMap<ReportKey, Report>,
 }
@@ -51,7 +55,8 @@ impl Snapshot {
     ///
     /// Costs the chunks of the maps that are new: their digests are kept with them.
     pub fn digest(&self) -> Digest {
-        Digest::of(&(&self.listeners, &self.route_sets, &self.backends, &self.tls_sets, &self.certificates, &self.services))
+        let l7 = (&self.listeners, &self.route_sets, &self.backends, &self.tls_sets, &self.certificates);
+        Digest::of(&(l7, &self.services, &self.service_cidrs))
     }
 
     /// All faults, in a stable order.

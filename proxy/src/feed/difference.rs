@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::hash::Hash;
 
+use ipnet::IpNet;
 use rust_ingress_model::l4::L4Service;
 use rust_ingress_model::{
     Backend, BackendKey, Certificate, Fingerprint, HostPattern, Listener, ListenerName, Name, ObjectRef, Part, PartMap, Report,
@@ -22,6 +23,9 @@ pub struct Difference {
     tls_sets: Changes<Name, TlsSet>,
     certificates: Changes<Fingerprint, Certificate>,
     services: Changes<ObjectRef, L4Service>,
+    /// The new ones, if they changed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    service_cidrs: Option<Vec<IpNet>>,
     reports: Changes<ReportKey, Report>,
 }
 
@@ -85,6 +89,7 @@ impl Difference {
             tls_sets: Changes::between(&old.tls_sets, &new.tls_sets),
             certificates: Changes::between(&old.certificates, &new.certificates),
             services: Changes::between(&old.services, &new.services),
+            service_cidrs: (old.service_cidrs != new.service_cidrs).then(|| new.service_cidrs.clone()),
             reports: Changes::between(&old.reports, &new.reports),
         }
     }
@@ -102,6 +107,9 @@ impl Difference {
         self.tls_sets.apply(&mut to.tls_sets);
         self.certificates.apply(&mut to.certificates);
         self.services.apply(&mut to.services);
+        if let Some(cidrs) = self.service_cidrs {
+            to.service_cidrs = cidrs;
+        }
         self.reports.apply(&mut to.reports);
     }
 
@@ -112,7 +120,8 @@ impl Difference {
         }
         let hosts: usize = self.route_sets.values().map(of).sum();
         let rest = [of(&self.listeners), of(&self.backends), of(&self.tls_sets), of(&self.certificates)];
-        hosts + self.gone_route_sets.len() + rest.iter().sum::<usize>() + of(&self.services) + of(&self.reports)
+        let l4 = of(&self.services) + usize::from(self.service_cidrs.is_some());
+        hosts + self.gone_route_sets.len() + rest.iter().sum::<usize>() + l4 + of(&self.reports)
     }
 
     /// Whether nothing changes.

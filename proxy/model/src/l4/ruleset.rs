@@ -1,0 +1,208 @@
+//! The fixed rules: chains of steps that look into sets and maps. Nothing in them names a Service or an endpoint.
+//!
+//! Only the first packet of a connection passes nat chains, so a verdict there is for the connection. `numgen`'s modulus is a
+//! constant, so there is one small chain per *number of endpoints* in use, never per Service; they come with the elements that
+//! first need them, in the same batch. No packet marks: what postrouting must know of the original destination, conntrack says.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::element::OUTSIDE;
+use super::node::{EgressSnat, L4Settings, LocalPods};
+use super::rule::{Base, By, Chain, ChainName, Hook, Load, Rule, Step};
+use super::service::Transport;
+use super::set::{Family, Set, SetName};
+
+/// Name of our table, in both families.
+pub const TABLE: &str = "rust-ingress";
+
+/// One before `dstnat` (-100) and `srcnat` (100): stale rules of others can't take connections from us.
+const BEFORE_DSTNAT: i32 = -101;
+const BEFORE_SRCNAT: i32 = 99;
+
+/// A table of one family: all sets, and the chains in an order in which each names only those before it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ruleset {
+    /// The family.
+    pub family: Family,
+    /// Sets and maps.
+    pub sets: Vec<Set>,
+    /// Chains with their rules.
+    pub chains: Vec<Chain>,
+}
+
+const FRONTEND: [Load; 3] = [Load::DestinationAddress, Load::Protocol, Load::DestinationPort];
+const NODE_PORT: [Load; 2] = [Load::Protocol, Load::DestinationPort];
+const ORIGINAL_FRONTEND: [Load; 3] = [Load::OriginalAddress, Load::Protocol, Load::OriginalPort];
+const ORIGINAL_NODE_PORT: [Load; 2] = [Load::Protocol, Load::OriginalPort];
+
+/// How many elements a set has room for where nobody says more.
+pub const DEFAULT_SIZE: u32 = 1024;
+
+impl Ruleset {
+    /// The rules for these settings.
+    ///
+    /// `chains` are those that elements go to beside the fixed ones; `sizes` says how many elements each set has to have room for.
+    pub fn new(family: Family, settings: &L4Settings, chains: &BTreeSet<ChainName>, sizes: &BTreeMap<SetName, u32>) -> Self {
+        let size = |name: SetName| sizes.get(&name).copied().unwrap_or(DEFAULT_SIZE).max(DEFAULT_SIZE);
+        let sets = SetName::ALL.into_iter().map(|name| name.declaration(size(name))).collect();
+        let on_demand = chains.iter().copied().filter_map(on_demand);
+        Self { family, sets, chains: on_demand.chain(fixed(settings)).collect() }
+    }
+}
+
+/// A chain that elements go to: [`ChainName::Choose`] or [`ChainName::Stick`]. The fixed ones are always there: `None`.
+pub fn on_demand(name: ChainName) -> Option<Chain> {
+    let rules = match name {
+        ChainName::Choose { by, outside, sticky, count } => {
+            let (frontend, endpoints, affinity) = match by {
+                By::Frontend => (&FRONTEND[..], SetName::Endpoints, SetName::Affinity),
+                By::NodePort => (&NODE_PORT[..], SetName::NodePortEndpoints, SetName::NodePortAffinity),
+            };
+            let random = Load::Random { modulus: count, offset: if outside { OUTSIDE } else { 0 } };
+            let had = sticky.then(|| rule([Step::Dnat { key: concat(&[Load::SourceAddress], frontend), map: affinity }]));
+            let choose = rule([Step::Dnat { key: concat(frontend, &[random]), map: endpoints }]);
+            had.into_iter().chain([choose]).collect()
+        }
+        ChainName::Stick { by, seconds } => {
+            let (original, map) = match by {
+                By::Frontend => (&ORIGINAL_FRONTEND[..], SetName::Affinity),
+                By::NodePort => (&ORIGINAL_NODE_PORT[..], SetName::NodePortAffinity),
+            };
+            let (key, data) = (concat(&[Load::SourceAddress], original), vec![Load::DestinationAddress, Load::DestinationPort]);
+            for_protocols(&[Step::Update { map, key, data, seconds }])
+        }
+        _ => return None,
+    };
+    Some(Chain { name, base: None, rules })
+}
+
+fn fixed(settings: &L4Settings) -> Vec<Chain> {
+    let plain = |name, rules| Chain { name, base: None, rules };
+    let base = |name, hook, priority, rules| Chain { name, base: Some(Base { hook, priority }), rules };
+    vec![
+        plain(ChainName::Rejected, vec![rule([Step::Protocol(Transport::Tcp), Step::Reset]), rule([Step::Unreachable])]),
+        plain(ChainName::Firewall, firewall()),
+        plain(ChainName::Outside, frontends(SetName::ServicesOutside, SetName::NodePortsOutside)),
+        plain(ChainName::Services, services()),
+        plain(ChainName::Remember, remember()),
+        plain(ChainName::ServiceSource, service_source(settings)),
+        base(ChainName::Prerouting, Hook::Prerouting, BEFORE_DSTNAT, prerouting(settings)),
+        base(
+            ChainName::Output,
+            Hook::Output,
+            BEFORE_DSTNAT,
+            vec![rule([Step::Jump(ChainName::Firewall)]), rule([Step::Jump(ChainName::Services)])],
+        ),
+        base(ChainName::Input, Hook::Input, BEFORE_SRCNAT, vec![rule([Step::Translated, Step::Jump(ChainName::Remember)])]),
+        base(ChainName::Postrouting, Hook::Postrouting, BEFORE_SRCNAT, postrouting(settings)),
+    ]
+}
+
+/// loadBalancerSourceRanges, before anything is translated.
+fn firewall() -> Vec<Rule> {
+    let sources = concat(&FRONTEND, &[Load::SourceAddress]);
+    vec![rule([
+        in_set(&FRONTEND, SetName::Firewalled),
+        Step::InSet { key: sources, set: SetName::SourceRanges, negated: true },
+        Step::Drop,
+    ])]
+}
+
+fn prerouting(settings: &L4Settings) -> Vec<Rule> {
+    let mut outside = match &settings.local_pods {
+        LocalPods::Interfaces(prefixes) => {
+            prefixes.iter().map(|prefix| Step::FromInterface { prefix: prefix.clone(), negated: true }).collect()
+        }
+        LocalPods::NodeCidrs | LocalPods::Cidrs(_) => {
+            vec![Step::InSet { key: vec![Load::SourceAddress], set: SetName::LocalPods, negated: true }]
+        }
+    };
+    outside.extend([Step::SourceIsLocal { negated: true }, Step::Jump(ChainName::Outside)]);
+    vec![rule([Step::Jump(ChainName::Firewall)]), Rule(outside), rule([Step::Jump(ChainName::Services)])]
+}
+
+fn frontends(services: SetName, node_ports: SetName) -> Vec<Rule> {
+    vec![
+        rule([Step::Vmap { key: FRONTEND.to_vec(), map: services }]),
+        rule([
+            in_set(&[Load::DestinationAddress], SetName::NodeAddresses),
+            Step::Vmap { key: NODE_PORT.to_vec(), map: node_ports },
+        ]),
+    ]
+}
+
+fn services() -> Vec<Rule> {
+    let mut rules = frontends(SetName::Services, SetName::NodePorts);
+    rules.push(rule([in_set(&[Load::DestinationAddress], SetName::ClusterIps), Step::Goto(ChainName::Rejected)]));
+    rules.push(rule([in_set(&[Load::DestinationAddress], SetName::ServiceCidrs), Step::Drop]));
+    rules
+}
+
+/// Which endpoint was chosen is seen after DNAT, in the packet's destination: nft's language can't put the result of a map
+/// into another.
+fn remember() -> Vec<Rule> {
+    let by_address = Step::Vmap { key: ORIGINAL_FRONTEND.to_vec(), map: SetName::Sticky };
+    let by_port = Step::Vmap { key: ORIGINAL_NODE_PORT.to_vec(), map: SetName::StickyNodePorts };
+    [for_protocols(&[by_address]), for_protocols(&[in_set(&[Load::OriginalAddress], SetName::NodeAddresses), by_port])].concat()
+}
+
+/// The rule for each protocol: nft's language knows `ct original proto-dst` only where it knows the protocol.
+fn for_protocols(steps: &[Step]) -> Vec<Rule> {
+    let protocols = [Transport::Tcp, Transport::Udp, Transport::Sctp];
+    protocols.map(|transport| Rule([&[Step::Protocol(transport)], steps].concat())).into()
+}
+
+/// Connections to Services: the node's address where replies wouldn't come back otherwise.
+fn service_source(settings: &L4Settings) -> Vec<Rule> {
+    let masquerade = || Step::Masquerade { fully_random: true, ports: None };
+    let node = || in_set(&[Load::OriginalAddress], SetName::NodeAddresses);
+    let hairpin = rule([in_set(&[Load::SourceAddress, Load::DestinationAddress], SetName::Hairpin), masquerade()]);
+    let keep = from_local_pods(settings).map(|from| rule([from, Step::Return]));
+    let mut rules = vec![rule([Step::Jump(ChainName::Remember)]), hairpin];
+    rules.extend(keep.filter(|_| !settings.masquerade_all));
+    rules.extend(for_protocols(&[in_set(&ORIGINAL_FRONTEND, SetName::Masqueraded), masquerade()]));
+    rules.extend(for_protocols(&[node(), in_set(&ORIGINAL_NODE_PORT, SetName::MasqueradedNodePorts), masquerade()]));
+    rules.push(rule([Step::SourceIsLocal { negated: true }, Step::Return]));
+    rules.extend(for_protocols(&[in_set(&ORIGINAL_FRONTEND, SetName::SourceKept), masquerade()]));
+    rules.extend(for_protocols(&[node(), in_set(&ORIGINAL_NODE_PORT, SetName::SourceKeptNodePorts), masquerade()]));
+    rules
+}
+
+fn postrouting(settings: &L4Settings) -> Vec<Rule> {
+    let services = rule([Step::Translated, Step::Jump(ChainName::ServiceSource)]);
+    let egress = settings.egress.iter().flat_map(|egress| from_local_pods(settings).flat_map(|from| egress_rules(&from, egress)));
+    [services].into_iter().chain(egress).collect()
+}
+
+/// Pod to outside. Ports can only be given for protocols that have some.
+fn egress_rules(from: &Step, egress: &EgressSnat) -> Vec<Rule> {
+    let outside = Step::InSet { key: vec![Load::DestinationAddress], set: SetName::NonMasquerade, negated: true };
+    let masquerade = |ports| Step::Masquerade { fully_random: egress.random_fully, ports };
+    let with_ports = egress.to_ports.into_iter().flat_map(|ports| {
+        [Transport::Tcp, Transport::Udp]
+            .map(|transport| rule([from.clone(), Step::Protocol(transport), outside.clone(), masquerade(Some(ports))]))
+    });
+    with_ports.chain([rule([from.clone(), outside.clone(), masquerade(None)])]).collect()
+}
+
+/// One step for each way in which a packet may come from a Pod of this node.
+fn from_local_pods(settings: &L4Settings) -> impl Iterator<Item = Step> {
+    let (source, prefixes) = match &settings.local_pods {
+        LocalPods::Interfaces(prefixes) => (None, prefixes.as_slice()),
+        LocalPods::NodeCidrs | LocalPods::Cidrs(_) => (Some(in_set(&[Load::SourceAddress], SetName::LocalPods)), &[][..]),
+    };
+    let interfaces = prefixes.iter().map(|prefix| Step::FromInterface { prefix: prefix.clone(), negated: false });
+    source.into_iter().chain(interfaces)
+}
+
+fn rule<const N: usize>(steps: [Step; N]) -> Rule {
+    Rule(steps.into())
+}
+
+fn in_set(key: &[Load], set: SetName) -> Step {
+    Step::InSet { key: key.to_vec(), set, negated: false }
+}
+
+fn concat(one: &[Load], other: &[Load]) -> Vec<Load> {
+    [one, other].concat()
+}
