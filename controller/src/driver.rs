@@ -90,7 +90,7 @@ pub struct Driver {
 impl Driver {
     /// A driver with an empty World, nothing published.
     pub fn new(settings: Settings) -> Self {
-        let (world, snapshot, keys) = (World::default(), Arc::default(), KeyStore::default());
+        let (world, snapshot, keys) = (World::new(&settings), Arc::default(), KeyStore::default());
         let (subscribers, secrets_within) = (Vec::new(), SECRETS_WITHIN);
         Self { world, settings, snapshot, keys, subscribers, wanted: None, default: None, secrets_within, began: false }
     }

@@ -5,7 +5,7 @@
 
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, Pod, Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use k8s_openapi::api::networking::v1::{Ingress, IngressClass};
+use k8s_openapi::api::networking::v1::{Ingress, IngressClass, ServiceCIDR};
 use rust_ingress_model::ObjectRef;
 use rust_ingress_translate::Object;
 use serde::Serialize;
@@ -59,6 +59,7 @@ pub fn read(mut value: Value) -> Result<Reading, Refused> {
     let read: fn(Value) -> Result<Read, (String, String)> = match (version.as_str(), kind.as_str()) {
         ("networking.k8s.io/v1", "Ingress") => |value| typed::<Ingress>(value, Object::Ingress),
         ("networking.k8s.io/v1", "IngressClass") => |value| typed::<IngressClass>(value, Object::IngressClass),
+        ("networking.k8s.io/v1", "ServiceCIDR") => |value| typed::<ServiceCIDR>(value, Object::ServiceCidr),
         ("discovery.k8s.io/v1", "EndpointSlice") => |value| typed::<EndpointSlice>(value, Object::EndpointSlice),
         ("v1", "Service") => |value| typed::<Service>(value, Object::Service),
         ("v1", "Secret") => |value| typed::<Secret>(value, |secret| Object::Secret(merge_string_data(secret))),
@@ -86,7 +87,7 @@ fn identify(kind: &str, value: &mut Value) -> Result<ObjectRef, Refused> {
         Some(other) => return refuse("metadata.name", false, format!("the name of this {kind} is {other}, which isn't a text")),
     };
     let namespace = match (kind, metadata.get("namespace")) {
-        ("IngressClass" | "Namespace" | "Node", _) => {
+        ("IngressClass" | "Namespace" | "Node" | "ServiceCIDR", _) => {
             metadata.remove("namespace");
             String::new()
         }

@@ -261,7 +261,7 @@ impl<'a> Found<'a> {
 
 /// An address that requests may be sent to. Link-local addresses would reach a cloud's metadata service, loopback ones what
 /// listens on the node for itself: only whoever runs the program may name those, in files.
-fn usable_address(text: &str, family: &str, origin: Origin) -> Result<IpAddr, (&'static str, &'static str)> {
+pub(crate) fn usable_address(text: &str, family: &str, origin: Origin) -> Result<IpAddr, (&'static str, &'static str)> {
     let Ok(ip) = text.parse::<IpAddr>() else { return Err(("isn't an IP address", "write an IPv4 or IPv6 address")) };
     match (family, ip) {
         ("IPv4", IpAddr::V4(_)) | ("IPv6", IpAddr::V6(_)) => {}

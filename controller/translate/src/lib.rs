@@ -13,6 +13,7 @@ mod certificate;
 mod dirty;
 mod faults;
 mod ingress;
+mod l4;
 mod object;
 mod settings;
 mod translate;

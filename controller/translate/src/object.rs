@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, Pod, Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use k8s_openapi::api::networking::v1::{Ingress, IngressClass};
+use k8s_openapi::api::networking::v1::{Ingress, IngressClass, ServiceCIDR};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use rust_ingress_model::{Fault, ObjectRef};
 
@@ -25,8 +25,10 @@ pub enum Object {
     Namespace(Box<Namespace>),
     /// v1; nothing reads it yet, so the World doesn't keep it.
     Pod(Box<Pod>),
-    /// v1; nothing reads it yet, so the World doesn't keep it.
+    /// v1; the World keeps its facts for the node agent.
     Node(Box<Node>),
+    /// networking.k8s.io/v1; for the node agent
+    ServiceCidr(Box<ServiceCIDR>),
 }
 
 impl Object {
@@ -52,6 +54,7 @@ impl Object {
             Self::Namespace(object) => ("Namespace", false, &object.metadata),
             Self::Pod(object) => ("Pod", true, &object.metadata),
             Self::Node(object) => ("Node", false, &object.metadata),
+            Self::ServiceCidr(object) => ("ServiceCIDR", false, &object.metadata),
         }
     }
 }

@@ -47,6 +47,8 @@ pub struct Settings {
     pub default_certificate: Option<DefaultCertificate>,
     /// Whether Services of type ExternalName are served. Off by default: they reach wherever a tenant points them.
     pub allow_external_name: bool,
+    /// Whether Services are translated for a node agent. A World is made for it: [`crate::World::new`].
+    pub l4: bool,
 }
 
 impl Default for Settings {
@@ -60,6 +62,7 @@ impl Default for Settings {
             proxy_protocol: false,
             default_certificate: None,
             allow_external_name: false,
+            l4: false,
         }
     }
 }

@@ -8,14 +8,17 @@ mod wanted;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::core::v1::{Node, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::networking::v1::ServiceCIDR;
+use rust_ingress_model::l4::NodeFacts;
 use rust_ingress_model::{Fault, Fingerprint, KeyStore, Name, ObjectRef, Snapshot};
 
 use crate::certificate;
 use crate::dirty::Dirty;
 use crate::ingress::Ingress;
 use crate::ingress::class::Class;
+use crate::l4::{self, L4};
 use crate::object::{Change, Object};
 use crate::settings::Settings;
 use index::{Index, Multimap};
@@ -43,12 +46,19 @@ pub struct World {
     /// What sources have to say of their parts.
     pub(crate) sources: BTreeMap<ObjectRef, Vec<Fault>>,
     pub(crate) index: Index,
+    /// Where the program runs a node agent.
+    pub(crate) l4: Option<L4>,
     /// Counts what may change which Secrets are wanted.
     references: u64,
     dirty: Dirty,
 }
 
 impl World {
+    /// An empty World, with what these settings need.
+    pub fn new(settings: &Settings) -> Self {
+        Self { l4: settings.l4.then(L4::default), ..Self::default() }
+    }
+
     /// Takes in a change.
     pub fn apply(&mut self, change: Change) {
         match change {
@@ -71,6 +81,11 @@ impl World {
     /// What the changes since the last call made dirty.
     pub fn take_dirty(&mut self) -> Dirty {
         std::mem::take(&mut self.dirty)
+    }
+
+    /// What is known of a node; nothing without L4. Another allocation where its facts have changed.
+    pub fn node(&self, name: &str) -> Option<&Arc<NodeFacts>> {
+        self.l4.as_ref()?.node(name)
     }
 
     /// The keys of a snapshot that was just made from this World.
@@ -102,6 +117,7 @@ impl World {
         dirty.objects.extend(self.classes.keys().map(|name| ObjectRef::new("IngressClass", "", name)));
         dirty.objects.extend(self.services.keys().map(|(namespace, name)| ObjectRef::new("Service", namespace, name)));
         dirty.objects.extend(self.stray_slices.iter().map(|(namespace, name)| ObjectRef::new("EndpointSlice", namespace, name)));
+        dirty.objects.extend(self.l4.iter().flat_map(L4::cidr_names).map(|name| ObjectRef::new("ServiceCIDR", "", name)));
         dirty.objects.extend(self.sources.keys().cloned());
         dirty
     }
@@ -115,7 +131,9 @@ impl World {
             Object::Service(object) => self.set_service(key, Some(object)),
             Object::EndpointSlice(object) => self.set_slice(&key, Some(object)),
             Object::Secret(mut object) => self.set_secret(key, Some(certificate::parse(&reference, &mut object))),
-            Object::ConfigMap(_) | Object::Namespace(_) | Object::Pod(_) | Object::Node(_) => {}
+            Object::Node(object) => self.set_node(&key.1, Some(&object)),
+            Object::ServiceCidr(object) => self.set_cidr(&reference, Some(&object)),
+            Object::ConfigMap(_) | Object::Namespace(_) | Object::Pod(_) => {}
         }
     }
 
@@ -127,6 +145,8 @@ impl World {
             "Service" => self.set_service(key, None),
             "EndpointSlice" => self.set_slice(&key, None),
             "Secret" => self.set_secret(key, None),
+            "Node" => self.set_node(&key.1, None),
+            "ServiceCIDR" => self.set_cidr(reference, None),
             _ => {}
         }
     }
@@ -182,10 +202,17 @@ impl World {
     }
 
     fn set_service(&mut self, key: Key, new: Option<Box<Service>>) {
-        let same = |old: &Service, new: &Service| old.spec == new.spec && old.metadata.annotations == new.metadata.annotations;
-        if both_or_neither(self.services.get(&key).map(|old| &**old), new.as_deref(), same) {
+        let with_l4 = self.l4.is_some();
+        let same = |old: &Service, new: &Service| {
+            let alike = old.spec == new.spec && old.metadata.annotations == new.metadata.annotations;
+            alike && (!with_l4 || l4::same_service(old, new))
+        };
+        let old = self.services.get(&key).map(|old| &**old);
+        if both_or_neither(old, new.as_deref(), same) {
             return;
         }
+        let rivals = self.l4.as_mut().map(|l4| l4.set_service(&key, old, new.as_deref())).unwrap_or_default();
+        self.dirty.objects.extend(rivals.iter().map(|(namespace, name)| ObjectRef::new("Service", namespace, name)));
         self.dirty.objects.insert(ObjectRef::new("Service", &key.0, &key.1));
         self.dirty.backends.extend(self.index.backends_of(&key).cloned());
         match new {
@@ -200,7 +227,8 @@ impl World {
         let old_service = self.slice_services.get(key).cloned();
         let old = old_service.as_ref().and_then(|service| self.slices.get(service)?.get(&key.1));
         let same = |old: &EndpointSlice, new: &EndpointSlice| {
-            old.address_type == new.address_type && old.endpoints == new.endpoints && old.ports == new.ports
+            let alike = old.address_type == new.address_type && old.endpoints == new.endpoints && old.ports == new.ports;
+            alike && l4::same_slice(old, new)
         };
         if old_service == service && both_or_neither(old.map(|old| &**old), new.as_deref(), same) {
             return;
@@ -211,7 +239,7 @@ impl World {
             self.dirty.objects.insert(ObjectRef::new("EndpointSlice", &key.0, &key.1));
         }
         if let Some(old) = self.slice_services.remove(key) {
-            self.dirty.backends.extend(self.index.backends_of(&old).cloned());
+            self.touch_endpoints(&old);
             if let Some(slices) = self.slices.get_mut(&old) {
                 slices.remove(&key.1);
             }
@@ -220,9 +248,33 @@ impl World {
             }
         }
         if let (Some(slice), Some(service)) = (new, service) {
-            self.dirty.backends.extend(self.index.backends_of(&service).cloned());
+            self.touch_endpoints(&service);
+            if let Some(l4) = &mut self.l4 {
+                l4.enter_places(&slice);
+            }
             self.slices.entry(service.clone()).or_default().insert(key.1.clone(), Arc::from(slice));
             self.slice_services.insert(key.clone(), service);
+        }
+    }
+
+    /// Makes dirty what is made of a Service's endpoints.
+    fn touch_endpoints(&mut self, service: &Key) {
+        self.dirty.backends.extend(self.index.backends_of(service).cloned());
+        if self.l4.is_some() {
+            self.dirty.objects.insert(ObjectRef::new("Service", &service.0, &service.1));
+        }
+    }
+
+    /// Nothing in a snapshot depends on a node: who needs it asks for [`Self::node`].
+    fn set_node(&mut self, name: &Name, new: Option<&Node>) {
+        if let Some(l4) = &mut self.l4 {
+            l4.set_node(name, new);
+        }
+    }
+
+    fn set_cidr(&mut self, reference: &ObjectRef, new: Option<&ServiceCIDR>) {
+        if self.l4.as_mut().is_some_and(|l4| l4.set_cidr(&reference.name, new)) {
+            self.dirty.objects.insert(reference.clone());
         }
     }
 

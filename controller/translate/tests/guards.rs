@@ -76,7 +76,7 @@ fn snapshot(annotations: &BTreeMap<String, String>) -> Snapshot {
         },
     }));
     let settings = GoldenSettings::default().settings();
-    translate(&common::world(vec![ingress]), &settings, &Snapshot::default(), &Dirty::all()).0
+    translate(&common::world(vec![ingress], &settings), &settings, &Snapshot::default(), &Dirty::all()).0
 }
 
 /// The flags of the guards on every rule; all rules must have the same.

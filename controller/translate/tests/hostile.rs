@@ -10,7 +10,7 @@ use common::GoldenSettings;
 use proptest::prelude::*;
 use proptest::sample::select;
 use rust_ingress_model::{HostPattern, Snapshot};
-use rust_ingress_translate::{Dirty, translate};
+use rust_ingress_translate::{Dirty, Settings, translate};
 use serde_json::{Value, json};
 
 /// Texts as an attacker, or a hurried editor, writes them.
@@ -154,9 +154,9 @@ proptest! {
 
     #[test]
     fn a_bad_object_poisons_only_itself(bad in (ingress(), service(), slice(), secret())) {
-        let settings = GoldenSettings::default().settings();
+        let settings = Settings { l4: true, ..GoldenSettings::default().settings() };
         let snapshot = |values: Vec<Value>| {
-            let world = common::world(values.into_iter().map(common::object).collect());
+            let world = common::world(values.into_iter().map(common::object).collect(), &settings);
             translate(&world, &settings, &Snapshot::default(), &Dirty::all()).0
         };
         let alone = snapshot(good());

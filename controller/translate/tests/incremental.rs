@@ -127,29 +127,68 @@ fn class() -> impl Strategy<Value = Value> {
 fn service() -> impl Strategy<Value = Value> {
     let builtin = json!({"rust-ingress.dev/builtin-backend": "echo"});
     let spec = prop_oneof![
-        Just(json!({"ports": [{"port": 80, "name": "http"}]})),
-        Just(json!({"ports": [{"port": 80, "appProtocol": "mysql"}, {"port": 81, "name": "http"}]})),
-        Just(json!({"type": "ExternalName", "externalName": "example.org"})),
+        1 => Just(json!({"ports": [{"port": 80, "name": "http"}]})),
+        1 => Just(json!({"ports": [{"port": 80, "appProtocol": "mysql"}, {"port": 81, "name": "http"}]})),
+        1 => Just(json!({"type": "ExternalName", "externalName": "example.org"})),
+        4 => l4_spec(),
     ];
-    (metadata(), select(vec![json!({}), builtin]), spec).prop_map(|((namespace, name), annotations, spec)| {
-        json!({
-            "kind": "Service",
-            "apiVersion": "v1",
-            "metadata": {"namespace": namespace, "name": name, "annotations": annotations},
-            "spec": spec,
-        })
+    let annotations = vec![json!({}), builtin, json!({"rust-ingress.dev/l7": "enabled"}), json!({"rust-ingress.dev/l7": "yes"})];
+    let labels = vec![json!({}), json!({}), json!({"service.kubernetes.io/service-proxy-name": "other"})];
+    let addresses = vec![json!([]), json!([{"ip": "192.0.2.1"}]), json!([{"ip": "10.96.0.1", "ipMode": "VIP"}])];
+    (metadata(), select(annotations), spec, select(labels), select(addresses), 1..4_u8).prop_map(
+        |((namespace, name), annotations, spec, labels, addresses, day)| {
+            let created = format!("2026-01-0{day}T00:00:00Z");
+            let metadata = json!({"namespace": namespace, "name": name, "annotations": annotations, "labels": labels,
+                "creationTimestamp": created});
+            let status = json!({"loadBalancer": {"ingress": addresses}});
+            json!({"kind": "Service", "apiVersion": "v1", "metadata": metadata, "spec": spec, "status": status})
+        },
+    )
+}
+
+/// Few addresses and NodePorts, so that Services claim the same.
+fn l4_spec() -> impl Strategy<Value = Value> {
+    let ips = select(vec![json!(["10.96.0.1"]), json!(["10.96.0.1", "fd00::2"]), json!(["None"]), json!([])]);
+    let external = select(vec![json!([]), json!(["192.0.2.1"]), json!(["10.96.0.1", "192.0.2.1"])]);
+    let kind = select(vec!["ClusterIP", "NodePort", "LoadBalancer"]);
+    let node_port = prop::option::of(30000..30002_u16);
+    let port = (80..82_u16, select(vec!["http", "dns", ""]), select(vec!["TCP", "TCP", "TCP", "UDP", "QUIC"]), node_port)
+        .prop_map(
+            |(port, name, protocol, node_port)| json!({"port": port, "name": name, "protocol": protocol, "nodePort": node_port}),
+        );
+    (ips, external, kind, prop::collection::vec(port, 0..3), select(vec!["Local", "Cluster"]), any::<bool>()).prop_map(
+        |(ips, external, kind, ports, policy, ranges)| {
+            let ranges = if ranges { json!(["203.0.113.0/24", "bad"]) } else { json!([]) };
+            json!({"type": kind, "clusterIP": ips[0], "clusterIPs": ips, "externalIPs": external, "ports": ports,
+                "externalTrafficPolicy": policy, "loadBalancerSourceRanges": ranges})
+        },
+    )
+}
+
+fn cidr() -> impl Strategy<Value = Value> {
+    let cidrs = select(vec![json!(["10.96.0.0/16"]), json!(["10.96.0.0/16", "fd00::/112"]), json!([])]);
+    (select(NAMES), cidrs).prop_map(|(name, cidrs)| {
+        json!({"kind": "ServiceCIDR", "apiVersion": "networking.k8s.io/v1", "metadata": {"name": name}, "spec": {"cidrs": cidrs}})
     })
 }
 
 fn slice() -> impl Strategy<Value = Value> {
     let endpoint = (select(&["10.0.0.1", "10.0.0.2", "127.0.0.1"][..]), any::<bool>(), any::<bool>(), any::<bool>()).prop_map(
         |(address, ready, serving, terminating)| {
-            json!({"addresses": [address], "conditions": {"ready": ready, "serving": serving, "terminating": terminating}})
+            let node = if ready { "node1" } else { "node2" };
+            let hints = if serving { json!({"forZones": [{"name": "a"}]}) } else { json!({"forNodes": [{"name": "node1"}]}) };
+            json!({"addresses": [address], "conditions": {"ready": ready, "serving": serving, "terminating": terminating},
+                "nodeName": node, "zone": "a", "hints": hints})
         },
     );
-    (metadata(), prop::option::weighted(0.9, select(NAMES)), any::<bool>(), prop::collection::vec(endpoint, 0..3)).prop_map(
-        |((namespace, name), service, named, endpoints)| {
-            let labels = service.map_or(json!({}), |service| json!({"kubernetes.io/service-name": service}));
+    let headless = prop::bool::weighted(0.1);
+    let endpoints = prop::collection::vec(endpoint, 0..3);
+    (metadata(), prop::option::weighted(0.9, select(NAMES)), any::<bool>(), endpoints, headless).prop_map(
+        |((namespace, name), service, named, endpoints, headless)| {
+            let mut labels = service.map_or(json!({}), |service| json!({"kubernetes.io/service-name": service}));
+            if headless {
+                labels["service.kubernetes.io/headless"] = json!("");
+            }
             let port = if named { json!({"port": 8080, "name": "http"}) } else { json!({"port": 8080}) };
             json!({
                 "kind": "EndpointSlice",
@@ -180,6 +219,7 @@ fn delete() -> impl Strategy<Value = Step> {
     prop_oneof![
         4 => (namespaced, metadata()).prop_map(|(kind, (namespace, name))| Step::Delete(ObjectRef::new(kind, namespace, name))),
         1 => select(CLASSES).prop_map(|name| Step::Delete(ObjectRef::new("IngressClass", "", name))),
+        1 => select(NAMES).prop_map(|name| Step::Delete(ObjectRef::new("ServiceCIDR", "", name))),
     ]
 }
 
@@ -202,11 +242,25 @@ fn change() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => ingress().prop_map(Step::Put),
         2 => class().prop_map(Step::Put),
-        3 => service().prop_map(Step::Put),
+        4 => service().prop_map(Step::Put),
+        1 => cidr().prop_map(Step::Put),
         4 => slice().prop_map(Step::Put),
         3 => secret().prop_map(Step::Put),
         4 => delete(),
         1 => file_faults(),
+    ]
+}
+
+/// What L4 is made of, close together.
+fn l4_change() -> impl Strategy<Value = Step> {
+    let services = (select(vec!["Service", "EndpointSlice"]), metadata());
+    prop_oneof![
+        8 => service().prop_map(Step::Put),
+        4 => slice().prop_map(Step::Put),
+        1 => cidr().prop_map(Step::Put),
+        3 => services.prop_map(|(kind, (namespace, name))| Step::Delete(ObjectRef::new(kind, namespace, name))),
+        1 => select(NAMES).prop_map(|name| Step::Delete(ObjectRef::new("ServiceCIDR", "", name))),
+        1 => change(),
     ]
 }
 
@@ -234,7 +288,7 @@ fn assert_closed(snapshot: &Snapshot) {
 }
 
 fn run(batches: Vec<Vec<Step>>, settings: &Settings) {
-    let (mut world, mut again) = (World::default(), World::default());
+    let (mut world, mut again) = (World::new(settings), World::new(settings));
     let (mut snapshot, _) = translate(&world, settings, &Snapshot::default(), &Dirty::all());
     let mut known = BTreeMap::new();
     for batch in batches {
@@ -277,6 +331,18 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn with_l4_too(batches in prop::collection::vec(prop::collection::vec(l4_change(), 1..4), 1..16), cluster in any::<bool>()) {
+        let mut settings = GoldenSettings::default().settings();
+        settings.origin = if cluster { Origin::Cluster } else { Origin::Files };
+        settings.l4 = true;
+        run(batches, &settings);
+    }
+}
+
 #[test]
 fn a_certificate_in_two_secrets_survives_either() {
     let secret = |name: &str| {
@@ -296,7 +362,7 @@ fn a_certificate_in_two_secrets_survives_either() {
 fn what_did_not_change_is_shared() {
     let yaml = std::fs::read_to_string(common::folder("golden/tls-sni-exact-and-wildcard/in.yaml")).unwrap();
     let settings = GoldenSettings::default().settings();
-    let mut world = common::world(common::objects(&yaml));
+    let mut world = common::world(common::objects(&yaml), &settings);
     let dirty = world.take_dirty();
     let (before, _) = translate(&world, &settings, &Snapshot::default(), &dirty);
 

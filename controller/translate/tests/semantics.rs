@@ -35,7 +35,7 @@ fn annotated(name: &str, rules: &[(&str, &str, &str, &str)], default: Option<&st
 /// Which Service takes each request `(host, path)`; `404` for none. The oracle and the index must agree.
 fn assert_taken(ingresses: Vec<Object>, table: &[(&str, &str, &str)]) {
     let settings = GoldenSettings::default().settings();
-    let (snapshot, _) = translate(&common::world(ingresses), &settings, &Snapshot::default(), &Dirty::all());
+    let (snapshot, _) = translate(&common::world(ingresses, &settings), &settings, &Snapshot::default(), &Dirty::all());
     let set = &snapshot.route_sets["ingress"];
     let index = RouteIndex::new(set, None);
     for (host, path, expected) in table {

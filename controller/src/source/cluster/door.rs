@@ -6,9 +6,13 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::{ObjectReference, Secret, Service, ServiceSpec};
-use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointPort, EndpointSlice};
-use k8s_openapi::api::networking::v1::{Ingress, IngressClass, IngressClassSpec, IngressSpec, IngressStatus};
+use k8s_openapi::api::core::v1::{
+    Node, NodeAddress, NodeSpec, NodeStatus, ObjectReference, Secret, Service, ServiceSpec, ServiceStatus,
+};
+use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointHints, EndpointPort, EndpointSlice};
+use k8s_openapi::api::networking::v1::{
+    Ingress, IngressClass, IngressClassSpec, IngressSpec, IngressStatus, ServiceCIDR, ServiceCIDRSpec,
+};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use k8s_openapi::{ByteString, ClusterResourceScope, NamespaceResourceScope};
 use kube::Resource;
@@ -21,13 +25,10 @@ use super::seen::{Involved, Seen, SeenIngress};
 
 /// What `kubectl apply` writes: the whole object again.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
-/// The one label that translation reads.
-const SERVICE_NAME: &str = "kubernetes.io/service-name";
-
 /// A kind that comes through the door.
 pub(super) trait AtDoor: Resource<DynamicType = ()> + Clone + std::fmt::Debug + Send + Sync + 'static {
-    /// Notes what isn't kept in the World, and gives what is.
-    fn enter(self, object: &ObjectRef, seen: &Seen) -> Object;
+    /// Notes what isn't kept in the World, and gives what is. `l4`: with what only a node agent reads.
+    fn enter(self, object: &ObjectRef, seen: &Seen, l4: bool) -> Object;
 }
 
 /// Declares a kind: its own fields, and the rest as the Kubernetes type has it.
@@ -75,14 +76,16 @@ macro_rules! at_door {
 
 at_door!(DoorIngress, Ingress, NamespaceResourceScope, { spec: Option<IngressSpec>, status: Option<IngressStatus> });
 at_door!(DoorClass, IngressClass, ClusterResourceScope, { spec: Option<IngressClassSpec> });
-at_door!(DoorService, Service, NamespaceResourceScope, { spec: Option<ServiceSpec> });
+at_door!(DoorService, Service, NamespaceResourceScope, { spec: Option<ServiceSpec>, status: Option<ServiceStatus> });
 at_door!(DoorSlice, EndpointSlice, NamespaceResourceScope, {
     address_type: String, endpoints: Option<Vec<SlimEndpoint>>, ports: Option<Vec<EndpointPort>>
 });
+at_door!(DoorNode, Node, ClusterResourceScope, { spec: Option<NodeSpec>, status: Option<SlimNodeStatus> });
+at_door!(DoorServiceCidr, ServiceCIDR, ClusterResourceScope, { spec: Option<ServiceCIDRSpec> });
 at_door!(DoorSecret, Secret, NamespaceResourceScope, { data: Option<TlsData> });
 
 impl AtDoor for DoorIngress {
-    fn enter(self, object: &ObjectRef, seen: &Seen) -> Object {
+    fn enter(self, object: &ObjectRef, seen: &Seen, _: bool) -> Object {
         let mut metadata = self.metadata.0;
         let balancer = self.status.and_then(|status| status.load_balancer);
         seen.put_ingress(
@@ -98,33 +101,48 @@ impl AtDoor for DoorIngress {
 }
 
 impl AtDoor for DoorClass {
-    fn enter(self, object: &ObjectRef, seen: &Seen) -> Object {
+    fn enter(self, object: &ObjectRef, seen: &Seen, _: bool) -> Object {
         let metadata = involved(self.metadata, "networking.k8s.io/v1", object, seen);
         Object::IngressClass(Box::new(IngressClass { metadata, spec: self.spec }))
     }
 }
 
 impl AtDoor for DoorService {
-    fn enter(self, object: &ObjectRef, seen: &Seen) -> Object {
+    fn enter(self, object: &ObjectRef, seen: &Seen, l4: bool) -> Object {
         let metadata = involved(self.metadata, "v1", object, seen);
-        Object::Service(Box::new(Service { metadata, spec: self.spec, status: None }))
+        let status = self.status.filter(|_| l4);
+        Object::Service(Box::new(Service { metadata, spec: self.spec, status }))
     }
 }
 
 impl AtDoor for DoorSlice {
-    fn enter(self, _: &ObjectRef, _: &Seen) -> Object {
+    fn enter(self, _: &ObjectRef, _: &Seen, l4: bool) -> Object {
         let mut metadata = self.metadata.0;
         metadata.annotations = None;
         metadata.uid = None;
         metadata.resource_version = None;
-        let endpoints = self.endpoints.map(|endpoints| endpoints.into_iter().map(Endpoint::from).collect());
+        let endpoints = self.endpoints.map(|endpoints| endpoints.into_iter().map(|endpoint| endpoint.kept(l4)).collect());
         let slice = EndpointSlice { metadata, address_type: self.address_type, endpoints, ports: self.ports };
         Object::EndpointSlice(Box::new(slice))
     }
 }
 
+impl AtDoor for DoorNode {
+    fn enter(self, _: &ObjectRef, _: &Seen, _: bool) -> Object {
+        let addresses = self.status.and_then(|status| status.addresses);
+        let status = Some(NodeStatus { addresses, ..NodeStatus::default() });
+        Object::Node(Box::new(Node { metadata: self.metadata.0, spec: self.spec, status }))
+    }
+}
+
+impl AtDoor for DoorServiceCidr {
+    fn enter(self, _: &ObjectRef, _: &Seen, _: bool) -> Object {
+        Object::ServiceCidr(Box::new(ServiceCIDR { metadata: self.metadata.0, spec: self.spec, status: None }))
+    }
+}
+
 impl AtDoor for DoorSecret {
-    fn enter(self, _: &ObjectRef, _: &Seen) -> Object {
+    fn enter(self, _: &ObjectRef, _: &Seen, _: bool) -> Object {
         let entry = |name: &str, value: Option<ByteString>| Some((name.to_owned(), value?));
         let data = self.data.map(|data| {
             let entries = [entry("tls.crt", data.certificate), entry("tls.key", data.key)];
@@ -152,7 +170,13 @@ struct TlsData {
     key: Option<ByteString>,
 }
 
-/// An endpoint without hints, node and deprecated topology.
+/// What an agent reads of a node's status: not its images, conditions and capacity.
+#[derive(Clone, Deserialize)]
+struct SlimNodeStatus {
+    addresses: Option<Vec<NodeAddress>>,
+}
+
+/// An endpoint without deprecated topology.
 #[derive(Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct SlimEndpoint {
@@ -161,6 +185,8 @@ struct SlimEndpoint {
     conditions: Option<EndpointConditions>,
     target_ref: Option<Target>,
     zone: Option<String>,
+    node_name: Option<String>,
+    hints: Option<EndpointHints>,
 }
 
 #[derive(Clone, Deserialize)]
@@ -170,11 +196,15 @@ struct Target {
     name: Option<String>,
 }
 
-impl From<SlimEndpoint> for Endpoint {
-    fn from(SlimEndpoint { addresses, conditions, target_ref, zone }: SlimEndpoint) -> Self {
+impl SlimEndpoint {
+    /// Node and hints are for the choices of a node agent only.
+    fn kept(self, l4: bool) -> Endpoint {
+        let Self { addresses, conditions, target_ref, zone, node_name, hints } = self;
+        let (node_name, hints) = if l4 { (node_name, hints) } else { (None, None) };
         let target = |Target { kind, namespace, name }| ObjectReference { kind, namespace, name, ..ObjectReference::default() };
         let target_ref = target_ref.map(target);
-        Self { addresses: addresses.unwrap_or_default(), conditions, target_ref, zone, ..Self::default() }
+        let addresses = addresses.unwrap_or_default();
+        Endpoint { addresses, conditions, target_ref, zone, node_name, hints, ..Endpoint::default() }
     }
 }
 
@@ -192,21 +222,41 @@ struct KeptMeta {
     resource_version: Option<String>,
     generation: Option<i64>,
     creation_timestamp: Option<Time>,
+    deletion_timestamp: Option<Time>,
     #[serde(default)]
     annotations: Option<Annotations>,
     #[serde(default)]
     labels: Option<Labels>,
 }
 
+/// The labels that translation reads.
 #[derive(Deserialize)]
 struct Labels {
     #[serde(rename = "kubernetes.io/service-name")]
     service_name: Option<String>,
+    #[serde(rename = "service.kubernetes.io/service-proxy-name")]
+    proxy_name: Option<String>,
+    #[serde(rename = "service.kubernetes.io/headless")]
+    headless: Option<String>,
+    #[serde(rename = "topology.kubernetes.io/zone")]
+    zone: Option<String>,
+}
+
+impl Labels {
+    fn kept(self) -> Option<BTreeMap<String, String>> {
+        let entries = [
+            ("kubernetes.io/service-name", self.service_name),
+            ("service.kubernetes.io/service-proxy-name", self.proxy_name),
+            ("service.kubernetes.io/headless", self.headless),
+            ("topology.kubernetes.io/zone", self.zone),
+        ];
+        let kept: BTreeMap<_, _> = entries.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect();
+        (!kept.is_empty()).then_some(kept)
+    }
 }
 
 impl From<KeptMeta> for Meta {
     fn from(kept: KeptMeta) -> Self {
-        let service = kept.labels.and_then(|labels| labels.service_name);
         Self(ObjectMeta {
             name: kept.name,
             namespace: kept.namespace,
@@ -214,8 +264,9 @@ impl From<KeptMeta> for Meta {
             resource_version: kept.resource_version,
             generation: kept.generation,
             creation_timestamp: kept.creation_timestamp,
+            deletion_timestamp: kept.deletion_timestamp,
             annotations: kept.annotations.map(|annotations| annotations.0).filter(|annotations| !annotations.is_empty()),
-            labels: service.map(|service| BTreeMap::from([(SERVICE_NAME.to_owned(), service)])),
+            labels: kept.labels.and_then(Labels::kept),
             ..ObjectMeta::default()
         })
     }
@@ -270,7 +321,7 @@ mod tests {
             "spec": {"rules": [{"host": "a.example"}]}, "status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}}});
         let door: DoorIngress = serde_json::from_value(document).unwrap();
         let (seen, object) = (Seen::default(), ObjectRef::new("Ingress", "shop", "web"));
-        let Object::Ingress(ingress) = door.enter(&object, &seen) else { panic!("not an Ingress") };
+        let Object::Ingress(ingress) = door.enter(&object, &seen, false) else { panic!("not an Ingress") };
         let annotations = ingress.metadata.annotations.unwrap();
         assert_eq!(annotations.keys().collect::<Vec<_>>(), ["rust-ingress.dev/use-regex"]);
         assert_eq!((ingress.metadata.managed_fields, ingress.metadata.generation), (None, Some(3)));
@@ -287,14 +338,46 @@ mod tests {
                 "hints": {"forZones": [{"name": "z"}]}, "targetRef": {"kind": "Pod", "namespace": "shop", "name": "p", "uid": "x"}},
                 {"addresses": null}]});
         let door: DoorSlice = serde_json::from_value(document).unwrap();
-        let Object::EndpointSlice(slice) = door.enter(&ObjectRef::new("EndpointSlice", "shop", "web"), &Seen::default()) else {
-            panic!("not a slice")
+        let enter = |l4| match door.clone().enter(&ObjectRef::new("EndpointSlice", "shop", "web"), &Seen::default(), l4) {
+            Object::EndpointSlice(slice) => slice,
+            _ => panic!("not a slice"),
         };
-        assert_eq!(slice.metadata.labels.unwrap().get(SERVICE_NAME).map(String::as_str), Some("web"));
+        let endpoint = enter(true).endpoints.unwrap().swap_remove(0);
+        assert_eq!((endpoint.node_name.as_deref(), endpoint.hints.is_some()), (Some("n"), true));
+        let slice = enter(false);
+        assert_eq!(slice.metadata.labels.unwrap().into_keys().collect::<Vec<_>>(), ["kubernetes.io/service-name"]);
         let endpoints = slice.endpoints.unwrap();
         let target = endpoints[0].target_ref.as_ref().unwrap();
         assert_eq!((target.name.as_deref(), target.uid.as_deref()), (Some("p"), None));
         assert_eq!((endpoints[0].zone.as_deref(), endpoints[0].hints.is_none()), (Some("z"), true));
+    }
+
+    #[test]
+    fn of_a_node_comes_in_what_an_agent_reads() {
+        let mut meta = meta();
+        meta["labels"] = json!({"topology.kubernetes.io/zone": "a", "kubernetes.io/os": "linux"});
+        meta["deletionTimestamp"] = json!("2026-01-02T03:04:05Z");
+        let document = json!({"metadata": meta, "spec": {"podCIDRs": ["10.244.1.0/24"]},
+            "status": {"images": [{"names": ["x"]}], "addresses": [{"type": "InternalIP", "address": "192.0.2.1"}]}});
+        let door: DoorNode = serde_json::from_value(document).unwrap();
+        let Object::Node(node) = door.enter(&ObjectRef::new("Node", "", "n"), &Seen::default(), true) else {
+            panic!("not a node")
+        };
+        assert_eq!(node.metadata.labels.unwrap().into_values().collect::<Vec<_>>(), ["a"]);
+        assert!(node.metadata.deletion_timestamp.is_some());
+        let status = node.status.unwrap();
+        assert_eq!((status.addresses.unwrap().len(), status.images), (1, None));
+    }
+
+    #[test]
+    fn a_service_keeps_its_addresses_for_an_agent_only() {
+        let document = json!({"metadata": meta(), "status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}}});
+        let door: DoorService = serde_json::from_value(document).unwrap();
+        for l4 in [false, true] {
+            let object = door.clone().enter(&ObjectRef::new("Service", "shop", "web"), &Seen::default(), l4);
+            let Object::Service(service) = object else { panic!("not a Service") };
+            assert_eq!(service.status.is_some(), l4);
+        }
     }
 
     #[test]
@@ -303,7 +386,7 @@ mod tests {
             "data": {"tls.crt": "Y2VydA==", "tls.key": "a2V5", "other": "eA=="}});
         let door: DoorSecret = serde_json::from_value(document).unwrap();
         assert!(!format!("{door:?}").contains("key"), "{door:?}");
-        let Object::Secret(secret) = door.enter(&ObjectRef::new("Secret", "shop", "web"), &Seen::default()) else {
+        let Object::Secret(secret) = door.enter(&ObjectRef::new("Secret", "shop", "web"), &Seen::default(), false) else {
             panic!("not a Secret")
         };
         assert_eq!(secret.data.unwrap().keys().collect::<Vec<_>>(), ["tls.crt", "tls.key"]);

@@ -30,6 +30,8 @@ pub(super) struct Context {
     pub(super) driver: Sender<Message>,
     pub(super) seen: Seen,
     pub(super) reach: Arc<Reach>,
+    /// Whether a node agent runs, and what only that reads is kept.
+    pub(super) l4: bool,
 }
 
 /// What a watch has to say of itself; the changes before it are with the driver by then.
@@ -161,7 +163,7 @@ impl<K: AtDoor + DeserializeOwned> Follow<K> {
         let taken = |only: &Only| only.lock().unwrap_or_else(PoisonError::into_inner).contains(&*reference.name);
         if self.only.as_ref().is_none_or(taken) {
             state.known.insert(&reference.namespace, &reference.name);
-            state.changes.push(Change::Put(object.enter(&reference, &context.seen)));
+            state.changes.push(Change::Put(object.enter(&reference, &context.seen, context.l4)));
         }
     }
 

@@ -25,7 +25,7 @@ use serde_json::json;
 use tokio::sync::watch;
 
 use crate::driver::{Message, Wanted};
-use door::{AtDoor, DoorClass, DoorIngress, DoorService, DoorSlice};
+use door::{AtDoor, DoorClass, DoorIngress, DoorNode, DoorService, DoorServiceCidr, DoorSlice};
 use follow::{Context, Follow, Heard};
 use secrets::Secrets;
 use trouble::Subject;
@@ -40,6 +40,8 @@ pub struct Scope {
     pub namespaces: Vec<String>,
     /// The class that is ours where IngressClasses, which have no namespace, may not be read.
     pub ingress_class: String,
+    /// The node that an agent runs on. `None`: there is none, and neither nodes nor the ranges of ClusterIPs are watched.
+    pub node: Option<String>,
 }
 
 /// Begins to watch. `Message::Listed` comes once, then `Message::Answered` each time that all wanted Secrets are known.
@@ -58,7 +60,7 @@ pub fn start(
         let _guard = runtime.enter();
         client(config).map_err(io::Error::other)?
     };
-    let context = Context { driver, seen, reach: Arc::default() };
+    let context = Context { driver, seen, reach: Arc::default(), l4: scope.node.is_some() };
     let run = move || {
         runtime.block_on(async move {
             watch_all(&client, &scope, &context);
@@ -77,7 +79,13 @@ fn watch_all(client: &Client, scope: &Scope, context: &Context) {
     });
     // Where the classes may not be read, ours is known by its name.
     let fallback = serde_json::from_value::<DoorClass>(class).ok();
-    watch_one(Api::all(client.clone()), None, fallback, &lists, context);
+    let all = watcher::Config::default;
+    watch_one(Api::all(client.clone()), None, all(), fallback, &lists, context);
+    if let Some(node) = &scope.node {
+        let ours = all().fields(&format!("metadata.name={node}"));
+        watch_one(Api::<DoorNode>::all(client.clone()), None, ours, None, &lists, context);
+        watch_one(Api::<DoorServiceCidr>::all(client.clone()), None, all(), None, &lists, context);
+    }
     watch_kind::<DoorService>(client, scope, &lists, context);
     watch_kind::<DoorSlice>(client, scope, &lists, context);
     watch_kind::<DoorIngress>(client, scope, &lists, context);
@@ -89,15 +97,22 @@ where
     K: AtDoor + DeserializeOwned + Resource<Scope = NamespaceResourceScope>,
 {
     if scope.namespaces.is_empty() {
-        watch_one(Api::<K>::all(client.clone()), None, None, lists, context);
+        watch_one(Api::<K>::all(client.clone()), None, watcher::Config::default(), None, lists, context);
     }
     for namespace in &scope.namespaces {
-        watch_one(Api::<K>::namespaced(client.clone(), namespace), Some(namespace), None, lists, context);
+        let api = Api::<K>::namespaced(client.clone(), namespace);
+        watch_one(api, Some(namespace), watcher::Config::default(), None, lists, context);
     }
 }
 
-fn watch_one<K>(api: Api<K>, namespace: Option<&String>, fallback: Option<K>, lists: &Arc<Lists>, context: &Context)
-where
+fn watch_one<K>(
+    api: Api<K>,
+    namespace: Option<&String>,
+    config: watcher::Config,
+    fallback: Option<K>,
+    lists: &Arc<Lists>,
+    context: &Context,
+) where
     K: AtDoor + DeserializeOwned,
 {
     lists.pending.fetch_add(1, Ordering::Relaxed);
@@ -109,7 +124,7 @@ where
             group: K::group(&()).into_owned(),
             namespace: namespace.cloned(),
         },
-        config: watcher::Config::default(),
+        config,
         only: None,
         fallback,
         says: true,

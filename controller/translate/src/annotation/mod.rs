@@ -12,7 +12,7 @@ use rust_ingress_model::{AppProtocol, Guard, Reason, Timeouts, Verdict};
 
 use crate::faults::Faults;
 
-pub(crate) use own::service_faults;
+pub(crate) use own::{l7, service_faults};
 
 /// Prefix of our own annotations.
 pub(crate) const OWN: &str = "rust-ingress.dev/";

@@ -11,6 +11,9 @@ use crate::settings::Origin;
 /// The annotation of a Service that asks for a backend built into the program.
 const BUILTIN_BACKEND: &str = "builtin-backend";
 
+/// The annotation of a Service whose traffic is to go through the L7 proxy of the node.
+const L7: &str = "l7";
+
 const NAMES: &str = "redirect-https, max-body-size, connect-timeout, response-timeout, idle-timeout, request-timeout, \
                      backend-protocol, use-regex, accept-unsupported";
 
@@ -75,7 +78,7 @@ fn accept(full: &str, value: &str, accepted: &mut BTreeSet<&'static str>, faults
 /// What is wrong with a Service's own annotations. In a folder its source reads the value of `builtin-backend`.
 pub(crate) fn service_faults(object: &ObjectRef, annotations: &BTreeMap<String, String>, origin: Origin) -> Vec<Fault> {
     let mut faults = Faults::of(object.clone());
-    for full in annotations.keys() {
+    for (full, value) in annotations {
         match (full.strip_prefix(OWN), origin) {
             (None, _) => {}
             (Some(BUILTIN_BACKEND), Origin::Files) => {}
@@ -85,15 +88,34 @@ pub(crate) fn service_faults(object: &ObjectRef, annotations: &BTreeMap<String, 
                 "built-in backends are for manifest folders; in a cluster the annotation does nothing",
                 "remove it, and give the Service a selector",
             ),
+            (Some(L7), _) => {
+                if switch(value).is_none() {
+                    unreadable(full, value, "enabled or disabled", &mut faults);
+                }
+            }
             (Some(name), _) => faults.error(
                 field(full),
                 Reason::UnknownAnnotation,
                 format!("no annotation {name} of a Service is known with the prefix {OWN}"),
-                format!("check the spelling; known is {BUILTIN_BACKEND}"),
+                format!("check the spelling; known are {BUILTIN_BACKEND}, {L7}"),
             ),
         }
     }
     faults.into_list()
+}
+
+/// Whether a Service asks for the L7 proxy of the node.
+pub(crate) fn l7(annotations: Option<&BTreeMap<String, String>>) -> bool {
+    let value = annotations.and_then(|annotations| annotations.get("rust-ingress.dev/l7"));
+    value.and_then(|value| switch(value)).unwrap_or(false)
+}
+
+fn switch(text: &str) -> Option<bool> {
+    match text {
+        "enabled" => Some(true),
+        "disabled" => Some(false),
+        _ => None,
+    }
 }
 
 fn boolean(text: &str) -> Option<bool> {

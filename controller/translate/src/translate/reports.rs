@@ -2,12 +2,13 @@
 
 use rust_ingress_model::{Fault, ObjectRef, Reason, Report, ReportKey};
 
-use super::Work;
+use super::{Work, share};
 use crate::annotation;
 use crate::faults::Faults;
 use crate::ingress::class::Owner;
+use crate::l4::{self, L4};
 use crate::settings::Origin;
-use crate::world::SERVICE_NAME;
+use crate::world::{Key, SERVICE_NAME};
 
 impl Work<'_> {
     /// Computes the report of one object again.
@@ -33,7 +34,12 @@ impl Work<'_> {
             ("IngressClass", None) => faults(self.classes.faults(object)),
             ("Service", None) => {
                 let annotations = self.world.services.get(&key).and_then(|service| service.metadata.annotations.as_ref());
-                faults(annotations.map_or_else(Vec::new, |all| annotation::service_faults(object, all, self.settings.origin)))
+                let said = annotations.map_or_else(Vec::new, |all| annotation::service_faults(object, all, self.settings.origin));
+                faults([said, self.l4_service(object, &key)].concat())
+            }
+            ("ServiceCIDR", None) => {
+                self.snapshot.service_cidrs = self.world.l4.as_ref().map(L4::cidrs).unwrap_or_default();
+                Report::default()
             }
             ("EndpointSlice", None) if self.settings.origin == Origin::Files && self.world.stray_slices.contains(&key) => {
                 faults(stray_slice(object))
@@ -41,6 +47,22 @@ impl Work<'_> {
             _ => Report::default(),
         };
         self.report(ReportKey::Object(object.clone()), report);
+    }
+}
+
+impl Work<'_> {
+    /// Computes again what the node agent programs of a Service; gives what is wrong with that.
+    fn l4_service(&mut self, object: &ObjectRef, key: &Key) -> Vec<Fault> {
+        let Some(l4) = &self.world.l4 else { return Vec::new() };
+        let programmed = l4::programmed(self.world, l4, self.settings, key);
+        match programmed.service {
+            Some(service) => {
+                let part = share(self.previous.services.get(object), service);
+                self.snapshot.services.insert(object.clone(), part);
+            }
+            None => drop(self.snapshot.services.remove(object)),
+        }
+        programmed.faults
     }
 }
 

@@ -40,13 +40,14 @@ pub fn object(value: Value) -> Object {
         "Namespace" => Object::Namespace(typed(value)),
         "Pod" => Object::Pod(typed(value)),
         "Node" => Object::Node(typed(value)),
+        "ServiceCIDR" => Object::ServiceCidr(typed(value)),
         kind => panic!("the tests have no {kind}"),
     }
 }
 
 /// A World with these objects.
-pub fn world(objects: Vec<Object>) -> World {
-    let mut world = World::default();
+pub fn world(objects: Vec<Object>, settings: &Settings) -> World {
+    let mut world = World::new(settings);
     objects.into_iter().for_each(|object| world.apply(Change::Put(object)));
     world
 }
@@ -61,6 +62,7 @@ pub struct GoldenSettings {
     proxy_protocol: bool,
     allow_external_name: bool,
     default_certificate: bool,
+    l4: bool,
 }
 
 impl Default for GoldenSettings {
@@ -72,6 +74,7 @@ impl Default for GoldenSettings {
             proxy_protocol: false,
             allow_external_name: false,
             default_certificate: false,
+            l4: false,
         }
     }
 }
@@ -84,6 +87,7 @@ impl GoldenSettings {
             https: self.https,
             proxy_protocol: self.proxy_protocol,
             allow_external_name: self.allow_external_name,
+            l4: self.l4,
             default_certificate: self.default_certificate.then(default_certificate),
             ..Settings::default()
         }
