@@ -3,6 +3,7 @@
 //! Runs on the main thread of `run`. Changes that arrive while it works join its next turn; none waits for a timer.
 
 mod default;
+mod node;
 #[cfg(test)]
 mod tests;
 
@@ -16,8 +17,9 @@ use rust_ingress_proxy::PublishFault;
 use rust_ingress_translate::{Change, Dirty, Settings, World, translate};
 use tokio::sync::watch;
 
-use crate::plane::Plane;
+use crate::plane::{Kernel, Plane};
 use default::DefaultSecret;
+use node::Node;
 
 type Reports = PartMap<ReportKey, Report>;
 
@@ -82,6 +84,8 @@ pub struct Driver {
     /// Who is told which Secrets are wanted, and the World's count of references when it last was.
     wanted: Option<(watch::Sender<Wanted>, u64)>,
     default: Option<DefaultSecret>,
+    /// This node's kernel, where an agent programs it.
+    node: Option<Node>,
     secrets_within: Duration,
     /// The first turn publishes even an empty World: its listeners answer.
     began: bool,
@@ -92,7 +96,8 @@ impl Driver {
     pub fn new(settings: Settings) -> Self {
         let (world, snapshot, keys) = (World::new(&settings), Arc::default(), KeyStore::default());
         let (subscribers, secrets_within) = (Vec::new(), SECRETS_WITHIN);
-        Self { world, settings, snapshot, keys, subscribers, wanted: None, default: None, secrets_within, began: false }
+        let (wanted, default, node) = (None, None, None);
+        Self { world, settings, snapshot, keys, subscribers, wanted, default, node, secrets_within, began: false }
     }
 
     /// Says from now on which Secrets are wanted.
@@ -105,6 +110,12 @@ impl Driver {
     /// Takes the default certificate from a Secret; while that can't be used, it stays the one of the settings.
     pub fn default_from(&mut self, secret: (Name, Name)) {
         self.default = Some(DefaultSecret::new(secret, self.settings.default_certificate.clone()));
+    }
+
+    /// Programs the kernel of the node of this name from now on, each time before the proxy is told: who learns of a Service
+    /// from what the proxy answers finds it in the kernel.
+    pub fn program(&mut self, name: Name, kernel: Box<dyn Kernel>) {
+        self.node = Some(Node::new(name, kernel));
     }
 
     /// Tells `subscriber` of each turn from now on.
@@ -145,14 +156,17 @@ impl Driver {
 
     fn publish(&mut self, plane: &dyn Plane, dirty: &Dirty) -> Vec<PublishFault> {
         if dirty.is_empty() {
+            self.program_node(&self.snapshot.clone());
             return Vec::new();
         }
         let (snapshot, status) = translate(&self.world, &self.settings, &self.snapshot, dirty);
         let changes = FaultChanges::between(&self.snapshot.reports, &snapshot.reports);
         changes.log();
         let mut failed = Vec::new();
-        if snapshot != *self.snapshot {
-            let snapshot = Arc::new(snapshot);
+        let other = snapshot != *self.snapshot;
+        let snapshot = if other { Arc::new(snapshot) } else { self.snapshot.clone() };
+        self.program_node(&snapshot);
+        if other {
             if snapshot.certificates != self.snapshot.certificates || dirty.has_certificates() {
                 self.keys = self.world.key_store(&snapshot, &self.settings);
             }
@@ -163,6 +177,12 @@ impl Driver {
         let published = Published { snapshot: &self.snapshot, keys: &self.keys, status: &status, came, went };
         self.subscribers.iter_mut().for_each(|subscriber| subscriber(&published));
         failed
+    }
+
+    fn program_node(&mut self, snapshot: &Arc<Snapshot>) {
+        if let Some(node) = &mut self.node {
+            node.program(&self.world, snapshot);
+        }
     }
 
     /// Where HTTPS was asked for on port 0, only the kernel knows what redirects have to name. Whether that became known now.
@@ -265,8 +285,11 @@ impl FaultChanges {
             let reports = one.near_changes(other).filter(|(key, report)| differs(key, report));
             reports.flat_map(|(_, report)| report.faults.iter().cloned()).collect()
         };
-        let (before, after) = (differing(old, new), differing(new, old));
-        Self { came: after.difference(&before).cloned().collect(), went: before.difference(&after).cloned().collect() }
+        Self::of(&differing(old, new), &differing(new, old))
+    }
+
+    fn of(before: &BTreeSet<Fault>, after: &BTreeSet<Fault>) -> Self {
+        Self { came: after.difference(before).cloned().collect(), went: before.difference(after).cloned().collect() }
     }
 
     /// Logs each fault once when it comes and once when it goes.

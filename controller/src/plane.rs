@@ -1,9 +1,11 @@
-//! Where snapshots go live: a proxy in this process, or one in a child process. The driver knows only this.
+//! Where snapshots go live: a proxy in this process, or one in a child process; and the kernel of this node, where an agent
+//! runs. The driver knows only this.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use rust_ingress_model::{KeyStore, ListenerName, Snapshot};
+use rust_ingress_model::l4::NodeFacts;
+use rust_ingress_model::{Fault, KeyStore, ListenerName, Snapshot};
 use rust_ingress_proxy::{Proxy, PublishFault};
 
 /// Serves snapshots.
@@ -12,6 +14,13 @@ pub trait Plane {
     fn publish(&self, snapshot: Arc<Snapshot>, keys: &KeyStore) -> Vec<PublishFault>;
     /// The listeners that are open, with their real addresses (for port 0).
     fn bound(&self) -> Vec<(ListenerName, SocketAddr)>;
+}
+
+/// Programs the kernel of this node.
+pub trait Kernel {
+    /// Makes the Services of a snapshot live, as this node carries them. Gives all that is wrong with them now; where nothing
+    /// could be programmed at all, the kernel keeps what it had.
+    fn publish(&self, snapshot: &Arc<Snapshot>, node: &NodeFacts) -> Vec<Fault>;
 }
 
 impl Plane for Proxy {

@@ -6,7 +6,8 @@ use std::net::SocketAddr;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::{self, JoinHandle};
 
-use rust_ingress_model::{KeyStore, ListenerName};
+use rust_ingress_model::l4::NodeFacts;
+use rust_ingress_model::{KeyStore, ListenerName, ObjectRef};
 use serde_json::json;
 
 use super::*;
@@ -65,8 +66,7 @@ impl Rig {
         let ingress = json!({"apiVersion": "networking.k8s.io/v1", "kind": "Ingress",
             "metadata": {"namespace": "shop", "name": host},
             "spec": {"ingressClassName": "rust-ingress", "tls": tls, "rules": [{"host": host, "http": {"paths": paths}}]}});
-        let Ok(Reading::Object(read)) = kinds::read(ingress) else { panic!("not an object") };
-        self.say(Message::Changes(vec![Change::Put(read.object)]));
+        self.say(Message::Changes(vec![put(ingress)]));
     }
 
     /// Waits until a Secret is wanted; gives the turn.
@@ -84,6 +84,11 @@ impl Rig {
         self.say(Message::Stop);
         self.thread.join().unwrap();
     }
+}
+
+fn put(object: serde_json::Value) -> Change {
+    let Ok(Reading::Object(read)) = kinds::read(object) else { panic!("not an object") };
+    Change::Put(read.object)
 }
 
 #[test]
@@ -114,4 +119,47 @@ fn a_secret_that_is_never_answered_holds_up_its_own_turn_once() {
     rig.ingress("b.example", None);
     assert_eq!(rig.published.recv().unwrap(), ["a.example", "b.example"]);
     rig.stop();
+}
+
+/// Says what the kernel was given: the Services, and the addresses of the node.
+struct KernelRecorder(Sender<(Vec<String>, usize)>);
+
+impl Kernel for KernelRecorder {
+    fn publish(&self, snapshot: &Arc<Snapshot>, node: &NodeFacts) -> Vec<Fault> {
+        let services = snapshot.services.keys().map(ToString::to_string).collect();
+        self.0.send((services, node.addresses.len())).unwrap();
+        Vec::new()
+    }
+}
+
+#[test]
+fn the_kernel_is_programmed_before_the_proxy_and_only_for_what_concerns_it() {
+    let (kernel_said, kernel) = mpsc::channel();
+    let (proxy_said, proxy) = mpsc::channel();
+    let plane = Recorder(proxy_said);
+    let mut driver = Driver::new(Settings { l4: true, ..Settings::default() });
+    driver.program("n".into(), Box::new(KernelRecorder(kernel_said)));
+    driver.turn(&plane);
+    assert_eq!(kernel.try_recv().unwrap(), (Vec::new(), 0), "without its Node, and without Services");
+    proxy.try_recv().unwrap();
+
+    let service = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"},
+        "spec": {"clusterIPs": ["10.96.0.1"], "ports": [{"port": 80}]}});
+    driver.apply(vec![put(service.clone())]);
+    driver.turn(&plane);
+    assert_eq!(kernel.try_recv().unwrap().0, ["Service/default/web"]);
+    proxy.try_recv().unwrap();
+
+    let node = |status| put(json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n"}, "status": status}));
+    let status = json!({"addresses": [{"type": "InternalIP", "address": "192.0.2.1"}]});
+    driver.apply(vec![node(status.clone())]);
+    driver.turn(&plane);
+    assert_eq!(kernel.try_recv().unwrap().1, 1, "a node that changed");
+    assert!(proxy.try_recv().is_err(), "is nothing to the proxy");
+
+    driver.apply(vec![node(status), put(service)]);
+    driver.turn(&plane);
+    driver.apply(vec![Change::Delete(ObjectRef::new("Node", "", "n"))]);
+    driver.turn(&plane);
+    assert!(kernel.try_recv().is_err(), "heartbeats, and a Node that is gone");
 }

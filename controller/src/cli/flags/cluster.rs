@@ -39,12 +39,12 @@ impl ClusterArgs {
         Access { kubeconfig: kubeconfig.clone(), context: context.clone(), server: apiserver.clone() }
     }
 
-    /// What is watched.
-    pub(in crate::cli) fn scope(&self) -> Scope {
+    /// What is watched; `node`: where an agent runs; `l7`: whether Ingresses are served.
+    pub(in crate::cli) fn scope(&self, node: Option<String>, l7: bool) -> Scope {
         let mut namespaces = self.watch_namespace.clone();
         namespaces.sort();
         namespaces.dedup();
-        Scope { namespaces, ingress_class: self.ingress_class.clone() }
+        Scope { namespaces, ingress_class: self.ingress_class.clone(), node, l7 }
     }
 }
 

@@ -42,6 +42,8 @@ pub struct Scope {
     pub ingress_class: String,
     /// The node that an agent runs on. `None`: there is none, and neither nodes nor the ranges of ClusterIPs are watched.
     pub node: Option<String>,
+    /// Whether Ingresses are served; else neither they nor their classes are watched.
+    pub l7: bool,
 }
 
 /// Begins to watch. `Message::Listed` comes once, then `Message::Answered` each time that all wanted Secrets are known.
@@ -73,14 +75,17 @@ pub fn start(
 
 fn watch_all(client: &Client, scope: &Scope, context: &Context) {
     let lists = Arc::new(Lists { pending: AtomicUsize::new(1), driver: context.driver.clone() });
+    let all = watcher::Config::default;
     let class = json!({
         "metadata": {"name": scope.ingress_class},
         "spec": {"controller": "rust-ingress.dev/ingress-controller"}
     });
     // Where the classes may not be read, ours is known by its name.
     let fallback = serde_json::from_value::<DoorClass>(class).ok();
-    let all = watcher::Config::default;
-    watch_one(Api::all(client.clone()), None, all(), fallback, &lists, context);
+    if scope.l7 {
+        watch_one(Api::all(client.clone()), None, all(), fallback, &lists, context);
+        watch_kind::<DoorIngress>(client, scope, &lists, context);
+    }
     if let Some(node) = &scope.node {
         let ours = all().fields(&format!("metadata.name={node}"));
         watch_one(Api::<DoorNode>::all(client.clone()), None, ours, None, &lists, context);
@@ -88,7 +93,6 @@ fn watch_all(client: &Client, scope: &Scope, context: &Context) {
     }
     watch_kind::<DoorService>(client, scope, &lists, context);
     watch_kind::<DoorSlice>(client, scope, &lists, context);
-    watch_kind::<DoorIngress>(client, scope, &lists, context);
     lists.done();
 }
 
