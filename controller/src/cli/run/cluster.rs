@@ -55,7 +55,7 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     let (writer, subscriber) =
         Writer::start(args.status.options(&config, seen.clone())).context("can't start the status writer")?;
     driver.subscribe(subscriber);
-    cluster::start(config, args.cluster.scope(args.l4.node()?, !args.l4.l4_only), sender, driver.say_wanted(), seen)
+    cluster::start(config, args.cluster.scope(None, true), sender, driver.say_wanted(), seen)
         .context("can't start the cluster source")?;
     driver.run(&messages, &child, false);
     // Before the drain: who stops us may not wait for its end.

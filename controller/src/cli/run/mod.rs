@@ -17,7 +17,6 @@ use rust_ingress_translate::{Origin, Settings};
 
 use crate::certificate;
 use crate::cli::flags::cluster::ClusterArgs;
-use crate::cli::flags::l4::L4Args;
 use crate::cli::flags::state::StateArgs;
 use crate::cli::flags::status::StatusArgs;
 use crate::cli::flags::{Place, ProxyArgs, address, loopback_place, place};
@@ -58,8 +57,6 @@ pub(super) struct RunArgs {
     #[command(flatten)]
     status: StatusArgs,
     #[command(flatten)]
-    l4: L4Args,
-    #[command(flatten)]
     proxy: ProxyArgs,
 }
 
@@ -92,7 +89,6 @@ fn settings(args: &RunArgs) -> anyhow::Result<Settings> {
         _ => bail!("--default-certificate takes two files with a comma between them: CERT.pem,KEY.pem"),
     };
     let or = |given: &Vec<SocketAddr>, cluster, folder| match given.as_slice() {
-        [] if args.l4.l4_only => Vec::new(),
         [] => vec![args.default_address(cluster, folder)],
         _ => given.clone(),
     };
@@ -104,7 +100,6 @@ fn settings(args: &RunArgs) -> anyhow::Result<Settings> {
         proxy_protocol: args.proxy_protocol,
         default_certificate: Some(default_certificate),
         allow_external_name: args.allow_external_name,
-        l4: args.l4.on(),
         ..Settings::default()
     })
 }

@@ -52,7 +52,7 @@ pub enum TrafficPolicy {
 /// A Service as the kernel sees it. Headless Services and ExternalNames aren't among them.
 ///
 /// No two Services of a snapshot have the same frontend (address, protocol and port; protocol and node port): translation
-/// leaves the later one's out, with a fault.
+/// leaves the later one's out, with a fault ([`L4Port::without`], no node port).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct L4Service {
@@ -104,6 +104,9 @@ pub struct L4Port {
     /// The port on every node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node_port: Option<u16>,
+    /// Addresses of the Service on which another Service has this port already: it isn't served there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub without: Vec<IpAddr>,
     /// Where to, both families, in a stable order: an endpoint's place in it decides which element it is.
     pub endpoints: Vec<L4Endpoint>,
 }
