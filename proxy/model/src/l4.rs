@@ -5,16 +5,24 @@
 //! The agent in `proxy/src/agent` encodes both as netlink bytes; the same values are rendered as text for `agent render` and tests.
 
 pub mod element;
+pub mod explain;
 pub mod node;
+pub mod node_plan;
+pub mod plan;
 pub mod rule;
 pub mod ruleset;
 pub mod service;
+pub mod service_plan;
 pub mod set;
 pub mod text;
+pub mod vet;
+pub mod view;
 
 pub use element::{Data, Element, Field, Frontend, Key, NodePort, Verdict};
 pub use node::{EgressSnat, L4Settings, LocalPods, NodeFacts, NodePortAddresses};
+pub use plan::{Plan, PlanChange};
 pub use rule::{Base, By, Chain, ChainName, Hook, Load, Rule, Step};
 pub use ruleset::Ruleset;
 pub use service::{L4Endpoint, L4Port, L4Service, TrafficPolicy, Transport};
+pub use service_plan::{ServicePlan, plan_service};
 pub use set::{DataType, Family, FieldType, Set, SetName};

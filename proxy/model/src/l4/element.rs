@@ -61,7 +61,7 @@ pub enum Key {
 }
 
 /// One field of a key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Field {
     /// An address.
     Address(IpAddr),

@@ -84,6 +84,13 @@ pub enum ChainName {
     },
 }
 
+impl ChainName {
+    /// Whether it comes with the elements that go to it; the others are always there.
+    pub fn is_on_demand(self) -> bool {
+        matches!(self, Self::Choose { .. } | Self::Stick { .. })
+    }
+}
+
 /// What a packet was matched by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum By {

@@ -1,0 +1,67 @@
+//! Elements that are the node's own, whatever Services there are.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+
+use super::element::{Data, Element, Key};
+use super::node::{EgressSnat, L4Settings, LocalPods, NodeFacts, NodePortAddresses};
+use super::set::{Family, SetName};
+use super::vet::unfit;
+
+/// All of them, sorted.
+pub fn node_elements(node: &NodeFacts, settings: &L4Settings, service_cidrs: &[IpNet]) -> Vec<Element> {
+    let networks = |set: SetName, networks: &[IpNet]| {
+        let element = move |net: IpNet| Element { family: Family::of(net.addr()), set, key: Key::Network(net), data: Data::None };
+        // Ranges of a set must not overlap.
+        IpNet::aggregate(&networks.to_vec()).into_iter().map(element)
+    };
+    let node_ports = node_port_addresses(node, settings).into_iter().map(|address| Element {
+        family: Family::of(address),
+        set: SetName::NodeAddresses,
+        key: Key::Address(address),
+        data: Data::None,
+    });
+    let local_pods = local_pods(node, settings);
+    let keep = settings.egress.iter().flat_map(|egress| non_masquerade(egress, local_pods, service_cidrs)).collect::<Vec<_>>();
+    let mut elements: Vec<Element> = node_ports
+        .chain(networks(SetName::LocalPods, local_pods))
+        .chain(networks(SetName::ServiceCidrs, service_cidrs))
+        .chain(networks(SetName::NonMasquerade, &keep))
+        .collect();
+    elements.sort_unstable();
+    elements.dedup();
+    elements
+}
+
+/// Where NodePorts are served. Not on loopback: that is the proxy's (KEP-6032).
+pub fn node_port_addresses(node: &NodeFacts, settings: &L4Settings) -> Vec<IpAddr> {
+    let fit = |address: &IpAddr| unfit(*address).is_none();
+    match &settings.node_port_addresses {
+        NodePortAddresses::Primary => {
+            let primary = |family| node.addresses.iter().copied().find(|address| Family::of(*address) == family);
+            Family::BOTH.into_iter().filter_map(primary).filter(fit).collect()
+        }
+        NodePortAddresses::Cidrs(cidrs) => {
+            let within = |address: &IpAddr| cidrs.iter().any(|cidr| cidr.contains(address));
+            node.addresses.iter().chain(&node.interface_addresses).copied().filter(fit).filter(within).collect()
+        }
+    }
+}
+
+/// Sources that are Pods of this node; none where interfaces tell.
+fn local_pods<'a>(node: &'a NodeFacts, settings: &'a L4Settings) -> &'a [IpNet] {
+    match &settings.local_pods {
+        LocalPods::NodeCidrs => &node.pod_cidrs,
+        LocalPods::Cidrs(cidrs) => cidrs,
+        LocalPods::Interfaces(_) => &[],
+    }
+}
+
+/// Pods among themselves keep their addresses, whatever the list says; and link-local destinations, unless asked.
+fn non_masquerade(egress: &EgressSnat, local_pods: &[IpNet], service_cidrs: &[IpNet]) -> Vec<IpNet> {
+    let v4 = Ipv4Net::new_assert(Ipv4Addr::new(169, 254, 0, 0), 16);
+    let v6 = Ipv6Net::new_assert(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0), 10);
+    let link_local = [(!egress.link_local).then_some(IpNet::V4(v4)), (!egress.link_local_ipv6).then_some(IpNet::V6(v6))];
+    [&egress.non_masquerade, local_pods, service_cidrs].concat().into_iter().chain(link_local.into_iter().flatten()).collect()
+}
