@@ -29,7 +29,7 @@ const FIRST_HTTPS: &str = "https";
 /// How long changes wait for Secrets that they name and that the source hasn't answered for. Without it an Ingress that is
 /// pointed at another Secret would present the default certificate until that is read; with more of it, an API server that
 /// doesn't answer would hold up all else.
-const SECRETS_WITHIN: Duration = Duration::from_millis(250);
+const SECRETS_WITHIN: Duration = Duration::from_secs(1);
 
 /// What the driver is told.
 pub enum Message {

@@ -75,7 +75,7 @@ fn outline(rig: &Rig<'_>, method: &Method, host: &str, path: &str) -> Result<()>
     Ok(())
 }
 
-fn tls(rig: &Rig<'_>) -> Result<()> {
+pub fn tls(rig: &Rig<'_>) -> Result<()> {
     expect(&rig.ask(&rig.get("foo.bar.com", "/").tls("foo.bar.com"))?, Want::Service("foo-bar-com"))
 }
 

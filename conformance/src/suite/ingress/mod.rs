@@ -138,6 +138,8 @@ fn everything(rig: &Rig<'_>, report: &mut Report, arguments: &Arguments) -> Resu
     settled(rig, "any.example.com", "/", Want::Status(404))?;
     rig.apply(include_str!("rules.yaml"))?;
     settled(rig, "mixed-path-rules", "/foo", Want::Service("foo-exact"))?;
+    // That routes and certificates come together is shown by `suite source`; here a slow machine may be late.
+    rig.until(|| cases::tls(rig))?;
     rows(rig, report, &rows::RULES, &wanted);
     named(rig, report, &cases::RULES, &wanted);
     rig.apply(include_str!("beyond.yaml"))?;
