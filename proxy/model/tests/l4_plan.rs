@@ -48,6 +48,7 @@ fn service(n: u8) -> impl Strategy<Value = L4Service> {
             transport,
             port: u16::try_from(place).unwrap(),
             node_port: node_port.map(|port| port * (30_000 + u16::from(n) * 10 + u16::try_from(place).unwrap())),
+            without: if n == 5 { vec![Ipv4Addr::new(10, 96, 0, 4).into()] } else { Vec::new() },
             endpoints,
         };
         ports.into_iter().enumerate().map(port).collect::<Vec<_>>()
@@ -57,7 +58,8 @@ fn service(n: u8) -> impl Strategy<Value = L4Service> {
     (addresses, policy(), policy(), prop::option::of(1_u32..3), ports).prop_map(
         move |(((v6, external, balanced, loopback), ranges), internal_policy, external_policy, affinity_s, ports)| {
             let v4 = |kind| IpAddr::from(Ipv4Addr::new(10, 96, kind, n));
-            let mut cluster_ips = vec![v4(0)];
+            // Two have one ClusterIP: the later isn't served there, and says so.
+            let mut cluster_ips = vec![if n == 5 { IpAddr::from(Ipv4Addr::new(10, 96, 0, 4)) } else { v4(0) }];
             cluster_ips.extend(v6.then(|| IpAddr::from(Ipv6Addr::new(0xfd00, 96, 0, 0, 0, 0, 0, n.into()))));
             let mut external_ips: Vec<IpAddr> = external.then(|| v4(1)).into_iter().collect();
             external_ips.extend(loopback.then_some(IpAddr::from(Ipv4Addr::LOCALHOST)));
@@ -209,7 +211,8 @@ fn more_endpoints_than_indexes_are_left_out_with_a_fault() {
     };
     let planned = |count: u32| {
         let endpoints = (0..count).map(endpoint).collect();
-        let port = L4Port { name: "http".into(), transport: Transport::Tcp, port: 80, node_port: None, endpoints };
+        let port =
+            L4Port { name: "http".into(), transport: Transport::Tcp, port: 80, node_port: None, without: Vec::new(), endpoints };
         let service = L4Service { cluster_ips: vec!["10.96.0.1".parse().unwrap()], ports: vec![port], ..L4Service::default() };
         let services = [(name(0), Part::new(service))].into();
         let snapshot = Snapshot { services, ..Snapshot::default() };
@@ -235,7 +238,8 @@ fn a_change_costs_what_changed() {
             for_nodes: Vec::new(),
         };
         let endpoints = (0..5).map(endpoint).collect();
-        let port = L4Port { name: "http".into(), transport: Transport::Tcp, port: 80, node_port: None, endpoints };
+        let port =
+            L4Port { name: "http".into(), transport: Transport::Tcp, port: 80, node_port: None, without: Vec::new(), endpoints };
         let [high, low] = n.to_be_bytes();
         Part::new(L4Service {
             cluster_ips: vec![Ipv4Addr::new(10, 96, high, low).into()],

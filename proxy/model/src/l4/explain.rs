@@ -184,7 +184,9 @@ fn service(plan: &Plan, packet: &Packet) -> Option<(ObjectRef, Name)> {
         let mut addresses = service.cluster_ips.iter().chain(&service.external_ips).chain(&service.load_balancer_ips);
         let mine = addresses.any(|other| *other == address);
         let mut ports = service.ports.iter().filter(|port| port.transport == packet.transport);
-        let port = ports.find(|port| (mine && port.port == number) || (on_node && port.node_port == Some(number)))?;
+        let port = ports.find(|port| {
+            (mine && port.port == number && !port.without.contains(&address)) || (on_node && port.node_port == Some(number))
+        })?;
         Some((name.clone(), port.name.clone()))
     })
 }

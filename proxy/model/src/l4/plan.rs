@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use super::element::{Data, Element, Key, Verdict};
+use super::element::{Data, Element, Verdict};
 use super::node::{L4Settings, NodeFacts};
 use super::node_plan::{node_elements, node_port_addresses};
 use super::rule::ChainName;
@@ -28,8 +28,8 @@ pub struct Plan {
     services: PartMap<ObjectRef, L4Service>,
     /// The node's own elements, sorted.
     own: Vec<Element>,
-    /// Endpoints on this node, with how many Services have them: two may share a Pod.
-    hairpin: BTreeMap<IpAddr, u32>,
+    /// Elements that several Services may have, with how many do.
+    shared: PartMap<Element, u32>,
     /// Chains that elements go to. None is taken away before the next start: chains cost little, and an unused one nothing.
     chains: BTreeSet<ChainName>,
     counts: BTreeMap<(Family, SetName), usize>,
@@ -89,7 +89,8 @@ impl Plan {
                 change.service(name, self, &mut next);
             }
         }
-        change.differ(&self.hairpin_elements(), &next.hairpin_elements());
+        change.removed.extend(gone(&self.shared, &next.shared));
+        change.added.extend(gone(&next.shared, &self.shared));
         change.differ(&self.own, &next.own);
         let change = change.done(&mut next);
         (next, change)
@@ -98,7 +99,7 @@ impl Plan {
     /// All elements, sorted.
     pub fn elements(&self) -> Vec<Element> {
         let services = self.services.iter().flat_map(|(name, part)| plan_service(name, part, &self.node).elements);
-        let mut elements: Vec<Element> = services.chain(self.hairpin_elements()).chain(self.own.iter().copied()).collect();
+        let mut elements: Vec<Element> = services.chain(self.shared.keys().copied()).chain(self.own.iter().copied()).collect();
         elements.sort_unstable();
         elements
     }
@@ -145,16 +146,11 @@ impl Plan {
         let plan = |part: &Part<L4Service>| plan_service(name, part, &self.node);
         self.services.get(name).map(plan).unwrap_or_default()
     }
+}
 
-    fn hairpin_elements(&self) -> Vec<Element> {
-        let element = |address: &IpAddr| Element {
-            family: Family::of(*address),
-            set: SetName::Hairpin,
-            key: Key::Itself(*address),
-            data: Data::None,
-        };
-        self.hairpin.keys().map(element).collect()
-    }
+/// What one has and the other hasn't.
+fn gone<'a>(one: &'a PartMap<Element, u32>, other: &'a PartMap<Element, u32>) -> impl Iterator<Item = Element> {
+    one.near_changes(other).map(|(element, _)| *element).filter(|element| !other.contains_key(element))
 }
 
 /// A change as it comes together.
@@ -168,17 +164,15 @@ impl Building {
     /// From what a Service was in the old plan to what it is in the next.
     fn service(&mut self, name: &ObjectRef, old: &Plan, next: &mut Plan) {
         let (was, is) = (old.service_plan(name), next.service_plan(name));
-        for address in &is.local_endpoints {
-            *next.hairpin.entry(*address).or_default() += 1;
+        for element in is.shared.difference(&was.shared) {
+            let count = next.shared.get(element).map_or(0, |count| **count);
+            next.shared.insert(*element, Part::new(count + 1));
         }
-        for address in &was.local_endpoints {
-            let left = next.hairpin.get_mut(address).map(|count| {
-                *count = count.saturating_sub(1);
-                *count
-            });
-            if left == Some(0) {
-                next.hairpin.remove(address);
-            }
+        for element in was.shared.difference(&is.shared) {
+            match next.shared.get(element).map(|count| **count) {
+                Some(count) if count > 1 => next.shared.insert(*element, Part::new(count - 1)),
+                _ => next.shared.remove(element),
+            };
         }
         if is.faults.is_empty() {
             next.faults.remove(name);

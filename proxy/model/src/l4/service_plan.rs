@@ -20,8 +20,8 @@ use crate::names::ObjectRef;
 pub struct ServicePlan {
     /// Its elements, sorted; no other Service has any of them.
     pub elements: Vec<Element>,
-    /// Addresses of its endpoints on this node. Other Services may have the same.
-    pub local_endpoints: BTreeSet<IpAddr>,
+    /// Those that other Services may have too: a Pod behind two, a ClusterIP on which translation found two.
+    pub shared: BTreeSet<Element>,
     /// What is left out, and why.
     pub faults: Vec<Fault>,
 }
@@ -32,7 +32,8 @@ pub fn plan_service(name: &ObjectRef, service: &L4Service, node: &NodeFacts) -> 
     let families = vet::families(service);
     for family in &families {
         for address in service.cluster_ips.iter().filter(|address| serves(*family, **address)) {
-            plan.add(*family, SetName::ClusterIps, Key::Address(*address), Data::None);
+            let key = Key::Address(*address);
+            plan.shared.insert(Element { family: *family, set: SetName::ClusterIps, key, data: Data::None });
         }
         for port in service.ports.iter().filter(|port| port.port != 0) {
             let endpoints = port.of_family(*family).filter(|endpoint| vet::fit_endpoint(endpoint.address, &families));
@@ -129,12 +130,19 @@ impl Port<'_> {
         for address in self.of_family(&self.service.load_balancer_ips) {
             self.firewall(plan, self.frontend(address));
         }
-        let used = self.view.cluster.iter().chain(&self.view.local);
-        plan.local_endpoints.extend(used.filter(|endpoint| is_here(endpoint, self.node)).map(|endpoint| endpoint.address.ip()));
+        let used = self.view.cluster.iter().chain(&self.view.local).filter(|endpoint| is_here(endpoint, self.node));
+        plan.shared.extend(used.map(|endpoint| Element {
+            family: self.family,
+            set: SetName::Hairpin,
+            key: Key::Itself(endpoint.address.ip()),
+            data: Data::None,
+        }));
     }
 
+    /// Addresses on which this port is served.
     fn of_family(&self, addresses: &[IpAddr]) -> impl Iterator<Item = IpAddr> {
-        addresses.iter().copied().filter(|address| serves(self.family, *address))
+        let mine = |address: &IpAddr| serves(self.family, *address) && !self.port.without.contains(address);
+        addresses.iter().copied().filter(mine)
     }
 
     fn frontend(&self, address: IpAddr) -> Frontend {
