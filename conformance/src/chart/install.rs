@@ -10,6 +10,9 @@ use crate::chart::{Helm, RELEASE, folder, value_sets};
 use crate::cluster::{Cluster, KubeProxy, layout};
 use crate::image;
 
+/// The same image as its next version.
+pub const NEXT: &str = concat!("docker.io/library/rust-ingress:", env!("CARGO_PKG_VERSION"), "-next");
+
 /// What to install.
 pub struct Install<'a> {
     cluster: &'a Cluster,
@@ -22,10 +25,11 @@ impl<'a> Install<'a> {
         Ok(Self { cluster, helm: Helm::find()? })
     }
 
-    /// Makes the image of a built program and loads it into every node.
+    /// Makes the image of a built program, under the name that the chart looks for and as [`NEXT`], and loads it into every
+    /// node.
     pub fn image(&self, program: &Path) -> Result<()> {
         let archive = self.cluster.folder().join("rust-ingress.tar");
-        image::build(program, &[image::NAME.to_owned()], &archive)?;
+        image::build(program, &[image::NAME.to_owned(), NEXT.to_owned()], &archive)?;
         self.cluster.load_image(&archive)
     }
 
@@ -66,7 +70,7 @@ impl<'a> Install<'a> {
     /// `helm uninstall`, and the namespace.
     pub fn remove(&self) -> Result<()> {
         self.helm(&["uninstall", RELEASE, "--namespace", RELEASE, "--ignore-not-found", "--wait"])?;
-        self.cluster.kubectl(&["delete", "namespace", RELEASE, "--ignore-not-found", "--timeout=60s"]).map(drop)
+        self.cluster.kubectl(&["delete", "namespace", RELEASE, "--ignore-not-found", "--timeout=180s"]).map(drop)
     }
 
     /// Helm itself, for a PATH.

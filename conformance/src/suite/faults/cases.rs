@@ -8,6 +8,8 @@ use super::processes::{Part, find, kill_and_wait};
 use super::workload::HOST;
 use super::{Plan, Scene};
 use crate::chart::RELEASE as NAMESPACE;
+use crate::chart::install::NEXT;
+use crate::image::NAME;
 use crate::load::Outcome;
 
 /// A case: its name, and what it does.
@@ -18,7 +20,10 @@ type Case = (fn(Plan) -> String, fn(&Scene<'_>) -> Result<String>);
 pub(super) const ALL: [Case; 6] = [
     (|plan| format!("a Deployment of {} Pods is rolled {} times: 0 failed", plan.pods, plan.rollouts), rollout),
     (|plan| format!("the proxy process is killed {} times: nothing refused, serving again", plan.kills), child_killed),
-    (|plan| format!("the DaemonSet is rolled {} times: nothing refused, nothing reset", plan.rolls), daemonset_rolled),
+    (
+        |plan| format!("the DaemonSet is rolled to another image {} times: nothing refused, nothing reset", plan.rolls),
+        daemonset_rolled,
+    ),
     (|_| "the Lease holder is killed: status is written again within 20 s".into(), lease_holder_killed),
     (|plan| format!("API server away for {:?}, etcd restarted: 0 failed, converged 2 s after", plan.outage), api_away),
     (|_| "a Pod's processes are killed while the API server is away: the last good state is served".into(), last_good_state),
@@ -105,8 +110,9 @@ fn lease_holder_killed(scene: &Scene<'_>) -> Result<String> {
 
 fn daemonset_rolled(scene: &Scene<'_>) -> Result<String> {
     let outcome = scene.under_load(|| {
-        (0..scene.plan.rolls).try_for_each(|_| {
-            scene.cluster.kubectl(&["-n", NAMESPACE, "rollout", "restart", "daemonset/rust-ingress"])?;
+        (0..scene.plan.rolls).try_for_each(|roll| {
+            let image = format!("rust-ingress={}", if roll % 2 == 0 { NEXT } else { NAME });
+            scene.cluster.kubectl(&["-n", NAMESPACE, "set", "image", "daemonset/rust-ingress", &image])?;
             let status = ["-n", NAMESPACE, "rollout", "status", "daemonset/rust-ingress", "--timeout=180s"];
             scene.cluster.kubectl(&status).map(drop)
         })
