@@ -8,6 +8,7 @@ mod down;
 pub mod golang;
 mod images;
 pub mod layout;
+mod lock;
 mod needs;
 mod net;
 mod nodes;
@@ -29,6 +30,7 @@ use serde::{Deserialize, Serialize};
 
 pub use images::{ECHO, Stock};
 pub use layout::Node;
+use lock::Lock;
 pub use process::Place;
 use process::{Processes, output};
 use record::Record;
@@ -114,12 +116,14 @@ pub struct Cluster {
 impl Cluster {
     /// Brings a cluster up, or takes the one that is up if it has these options.
     pub fn up(options: &Options) -> Result<Self> {
+        let _lock = Lock::take()?;
         up::up(options)?;
         Self::open()
     }
 
     /// Takes away whatever cluster there is, whole or half. Says whether there was one.
     pub fn down() -> Result<bool> {
+        let _lock = Lock::take()?;
         down::down(&layout::state()?)
     }
 
