@@ -15,7 +15,7 @@ fn chains() -> BTreeSet<ChainName> {
             by,
             outside,
             sticky,
-            count: 3,
+            slots: 4,
         })
     });
     choose.chain(by.map(|by| ChainName::Stick { by, seconds: 10_800 })).collect()

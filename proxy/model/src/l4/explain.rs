@@ -209,8 +209,11 @@ impl Display for Explanation {
         }
         match &self.outcome {
             Outcome::Dropped => writeln!(f, "dropped: no answer"),
-            Outcome::Refused if self.packet.transport == Transport::Tcp => writeln!(f, "refused: TCP reset"),
-            Outcome::Refused => writeln!(f, "refused: ICMP port unreachable"),
+            Outcome::Refused => {
+                let how = if self.packet.transport == Transport::Tcp { "a TCP reset" } else { "ICMP port unreachable" };
+                let why = if self.service.is_some() { "no endpoint could serve" } else { "the ClusterIP has no such port" };
+                writeln!(f, "refused with {how}: {why}")
+            }
             Outcome::Sent { hops, affinity_s } => {
                 if let Some(seconds) = affinity_s {
                     writeln!(f, "a client that has an endpoint keeps it for {seconds} s")?;

@@ -64,7 +64,7 @@ pub enum ChainName {
     ServiceSource,
     /// Records which endpoint a client got.
     Remember,
-    /// Picks one of `count` endpoints at random, and DNATs to it.
+    /// Picks one of the endpoints at random, and DNATs to it; refuses where there is none.
     Choose {
         /// By frontend, or by node port.
         by: By,
@@ -72,8 +72,8 @@ pub enum ChainName {
         outside: bool,
         /// First the one that the client had.
         sticky: bool,
-        /// How many there are, at least 1.
-        count: u32,
+        /// Where they are: at indexes below this, a power of two ([`super::ruleset::slots`]).
+        slots: u32,
     },
     /// Records the endpoint for so many seconds.
     Stick {
@@ -113,11 +113,11 @@ impl fmt::Display for ChainName {
             Self::Rejected => f.write_str("rejected"),
             Self::ServiceSource => f.write_str("service-source"),
             Self::Remember => f.write_str("remember"),
-            Self::Choose { by, outside, sticky, count } => {
+            Self::Choose { by, outside, sticky, slots } => {
                 let by = if *by == By::Frontend { "service" } else { "node-port" };
                 let outside = if *outside { "-outside" } else { "" };
                 let sticky = if *sticky { "-sticky" } else { "" };
-                write!(f, "{by}{outside}{sticky}-{count}")
+                write!(f, "{by}{outside}{sticky}-{slots}")
             }
             Self::Stick { by: By::Frontend, seconds } => write!(f, "stick-{seconds}"),
             Self::Stick { by: By::NodePort, seconds } => write!(f, "stick-node-port-{seconds}"),

@@ -1,8 +1,11 @@
 //! The fixed rules: chains of steps that look into sets and maps. Nothing in them names a Service or an endpoint.
 //!
 //! Only the first packet of a connection passes nat chains, so a verdict there is for the connection. `numgen`'s modulus is a
-//! constant, so there is one small chain per *number of endpoints* in use, never per Service; they come with the elements that
-//! first need them, in the same batch. No packet marks: what postrouting must know of the original destination, conntrack says.
+//! constant, so there is one small chain per *power of two of endpoints* in use, never per Service; they come with the elements
+//! that first need them, in the same batch. It draws an index until it meets an endpoint. A chain per exact number would need
+//! fewer draws, but each endpoint that comes or goes would change a verdict, after which the kernel validates every element of
+//! every map of verdicts: measured 5 ms with 10,000 Services, against 10 µs for an endpoint alone.
+//! No packet marks: what postrouting must know of the original destination, conntrack says.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -35,6 +38,10 @@ const NODE_PORT: [Load; 2] = [Load::Protocol, Load::DestinationPort];
 const ORIGINAL_FRONTEND: [Load; 3] = [Load::OriginalAddress, Load::Protocol, Load::OriginalPort];
 const ORIGINAL_NODE_PORT: [Load; 2] = [Load::Protocol, Load::OriginalPort];
 
+/// How often an index is drawn before the first endpoint is taken. More than half of the slots have one where there are more than
+/// two, so that happens to one connection in 65,536.
+const DRAWS: usize = 16;
+
 /// How many elements a set has room for where nobody says more.
 pub const DEFAULT_SIZE: u32 = 1024;
 
@@ -50,18 +57,25 @@ impl Ruleset {
     }
 }
 
+/// In how many slots so many endpoints are looked for. Up to four they have four, so that most rolling updates change no verdict.
+pub fn slots(endpoints: usize) -> u32 {
+    u32::try_from(endpoints.next_power_of_two()).unwrap_or(OUTSIDE).clamp(4, OUTSIDE)
+}
+
 /// A chain that elements go to: [`ChainName::Choose`] or [`ChainName::Stick`]. The fixed ones are always there: `None`.
 pub fn on_demand(name: ChainName) -> Option<Chain> {
     let rules = match name {
-        ChainName::Choose { by, outside, sticky, count } => {
+        ChainName::Choose { by, outside, sticky, slots } => {
             let (frontend, endpoints, affinity) = match by {
                 By::Frontend => (&FRONTEND[..], SetName::Endpoints, SetName::Affinity),
                 By::NodePort => (&NODE_PORT[..], SetName::NodePortEndpoints, SetName::NodePortAffinity),
             };
-            let random = Load::Random { modulus: count, offset: if outside { OUTSIDE } else { 0 } };
+            let offset = if outside { OUTSIDE } else { 0 };
+            let draw =
+                |modulus| rule([Step::Dnat { key: concat(frontend, &[Load::Random { modulus, offset }]), map: endpoints }]);
             let had = sticky.then(|| rule([Step::Dnat { key: concat(&[Load::SourceAddress], frontend), map: affinity }]));
-            let choose = rule([Step::Dnat { key: concat(frontend, &[random]), map: endpoints }]);
-            had.into_iter().chain([choose]).collect()
+            let draws = std::iter::repeat_n(slots, DRAWS).chain([1]).map(draw);
+            had.into_iter().chain(draws).chain([rule([Step::Goto(ChainName::Rejected)])]).collect()
         }
         ChainName::Stick { by, seconds } => {
             let (original, map) = match by {

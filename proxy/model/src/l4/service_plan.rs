@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use super::element::{Data, Element, Frontend, Key, NodePort, OUTSIDE, Verdict};
 use super::node::NodeFacts;
 use super::rule::{By, ChainName};
+use super::ruleset::slots;
 use super::service::{L4Endpoint, L4Port, L4Service, TrafficPolicy};
 use super::set::{Family, SetName};
 use super::vet;
@@ -166,24 +167,30 @@ impl Port<'_> {
     }
 
     fn place(&self, plan: &mut ServicePlan, place: Place, clients: &[Clients]) {
-        let served = clients.iter().filter(|clients| self.clients(plan, place, **clients)).count();
-        if let (Some(seconds), true) = (self.service.affinity_s, served > 0) {
+        for clients in clients {
+            self.clients(plan, place, *clients);
+        }
+        if let Some(seconds) = self.service.affinity_s {
             let stick = Verdict::Jump(ChainName::Stick { by: place.by(), seconds });
             let set = place.set(SetName::Sticky, SetName::StickyNodePorts);
             plan.add(self.family, set, place.key(), Data::Verdict(stick));
         }
     }
 
-    /// Adds the verdict and the endpoints for some clients; whether there are any.
-    fn clients(&self, plan: &mut ServicePlan, place: Place, clients: Clients) -> bool {
+    /// Adds the verdict and the endpoints for some clients.
+    fn clients(&self, plan: &mut ServicePlan, place: Place, clients: Clients) {
         let endpoints: &[&L4Endpoint] = self.view.of(clients.policy);
         let sticky = self.service.affinity_s.is_some();
-        let count = u32::try_from(endpoints.len()).unwrap_or(u32::MAX);
-        let verdict = match (self.view.any, count) {
-            (false, _) => Verdict::Goto(ChainName::Rejected),
+        let verdict = match (self.view.any, endpoints.is_empty()) {
             // There are some, but the policy lets these clients have none.
-            (true, 0) => Verdict::Drop,
-            _ => Verdict::Goto(ChainName::Choose { by: place.by(), outside: clients.outside, sticky, count }),
+            (true, true) => Verdict::Drop,
+            // Where there are none at all the chain refuses.
+            _ => Verdict::Goto(ChainName::Choose {
+                by: place.by(),
+                outside: clients.outside,
+                sticky,
+                slots: slots(endpoints.len()),
+            }),
         };
         let set = match clients.outside {
             false => place.set(SetName::Services, SetName::NodePorts),
@@ -195,7 +202,6 @@ impl Port<'_> {
         for (index, endpoint) in (offset..).zip(endpoints) {
             plan.add(self.family, set, place.endpoint(index), Data::Endpoint(endpoint.address));
         }
-        count > 0
     }
 
     /// loadBalancerSourceRanges. A family that no range is of may not come in at all: an allow-list fails closed.

@@ -194,7 +194,11 @@ impl Kernel {
         if endpoints.is_empty() {
             return Say::NextRule;
         }
-        walk.matches.push(Match { chain, set: map, element: format!("{} of {count}, one at random", endpoints.len()) });
+        let element = match endpoints.len() {
+            1 => "one".into(),
+            many => format!("{many}, one at random"),
+        };
+        walk.matches.push(Match { chain, set: map, element });
         Say::End(End::Translated(endpoints))
     }
 
