@@ -87,7 +87,7 @@ fn restart(plane: &mut ControlPlane) -> Result<()> {
     plane.start_apiserver()?;
     plane.apply(&list(&[ingress("team-a", "more", "c.example", None)]))?;
     program.serves(&["a.example", "b.example", "c.example"])?;
-    plane.kubectl(&["-n", "team-b", "delete", "ingress", "more"])?;
+    plane.kubectl(&["-n", "team-a", "delete", "ingress", "more"])?;
     program.serves(&["a.example", "b.example"])
 }
 
@@ -98,7 +98,7 @@ fn expired(plane: &mut ControlPlane) -> Result<()> {
     program.ready()?;
     program.serves(&["a.example", "b.example", "c.example"])?;
     program.process.pause()?;
-    plane.kubectl(&["-n", "team-b", "delete", "ingress", "more"])?;
+    plane.kubectl(&["-n", "team-a", "delete", "ingress", "more"])?;
     plane.apply(&list(&[ingress("team-b", "more", "d.example", None)]))?;
     plane.stop_apiserver();
     compact(plane)?;
