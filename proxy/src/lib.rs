@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod agent;
 pub mod body;
 pub mod exchange;
 pub mod fault;

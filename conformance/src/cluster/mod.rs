@@ -13,7 +13,7 @@ mod needs;
 mod net;
 mod nodes;
 mod pki;
-mod process;
+pub mod process;
 pub mod programs;
 mod record;
 mod texts;

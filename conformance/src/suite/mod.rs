@@ -6,6 +6,7 @@ pub mod chart;
 pub mod faults;
 pub mod gateway;
 pub mod ingress;
+pub mod packets;
 mod report;
 pub mod services;
 pub mod source;
@@ -45,6 +46,8 @@ enum Suite {
     Ingress(ingress::Arguments),
     /// What the program learns from an API server: restarts, expired watches, missing rights, Secrets
     Source(source::Arguments),
+    /// The node agent with real packets, in network namespaces: every behaviour of Services at L4
+    Packets(packets::Arguments),
     /// What a user loses when something breaks or is replaced, under load, on the cluster with the chart
     Faults(faults::Arguments),
 }
@@ -64,6 +67,7 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
             Ran::Here(report) => report,
             Ran::InWan(passed) => return Ok(passed),
         },
+        Suite::Packets(arguments) => packets::run(arguments)?,
         Suite::Source(arguments) => source::run(arguments)?,
     };
     let junit = report.write_junit(arguments.junit.as_deref())?;

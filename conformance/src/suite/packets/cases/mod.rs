@@ -1,0 +1,20 @@
+//! What is shown, a file per group.
+
+mod bytes;
+mod cluster_ip;
+mod external;
+mod node_port;
+
+use anyhow::Result;
+
+use super::Report;
+use super::rig::Rig;
+
+/// Runs all.
+pub fn all(report: &mut Report) -> Result<()> {
+    bytes::all(report);
+    let rig = Rig::make()?;
+    cluster_ip::all(&rig, report)?;
+    node_port::all(&rig, report)?;
+    external::all(&rig, report)
+}

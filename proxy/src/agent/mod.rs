@@ -1,0 +1,127 @@
+//! The node agent: the Services of a snapshot in the kernel of this node.
+//!
+//! The driver gives it each snapshot before the proxy gets it, so that rules are there before routes count on them. What a node
+//! programs is planned in the model ([`rust_ingress_model::l4::plan`]); here the plan becomes netlink transactions ([`nft`]), stale
+//! flows are forgotten ([`conntrack`]), and what others change in our tables is put right ([`drift`]).
+//!
+//! Everything happens in the network namespace of the thread that starts it. Rules stay when the program ends: a restart costs
+//! no connection.
+
+pub mod conntrack;
+mod drift;
+pub mod netlink;
+pub mod nft;
+mod stale;
+mod state;
+mod sysctl;
+
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rust_ingress_model::l4::{L4Settings, NodeFacts};
+use rust_ingress_model::{Fault, Snapshot};
+use thiserror::Error;
+
+pub use state::Counters;
+pub use sysctl::Sysctl;
+
+use drift::Watch;
+use nft::{CommitError, Tables};
+use state::State;
+
+/// Address families in netlink's heads (`AF_INET`, `AF_INET6`).
+const IPV4: u8 = 2;
+const IPV6: u8 = 10;
+
+/// How the agent is set up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// What the plan depends on.
+    pub settings: L4Settings,
+    /// Kernel settings to make at start; see [`sysctl`]. Empty: none.
+    pub sysctls: Vec<Sysctl>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { settings: L4Settings::default(), sysctls: Sysctl::usual() }
+    }
+}
+
+/// Why the agent can't start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// No socket to the kernel's nf_tables.
+    #[error("the node agent can't talk to the kernel's nf_tables: {0}; it needs a kernel with nf_tables (5.13 or later)")]
+    Netlink(io::Error),
+    /// No thread.
+    #[error("the node agent's thread can't be started: {0}")]
+    Thread(io::Error),
+}
+
+/// The running agent. Dropped, it ends and leaves the rules.
+#[derive(Debug)]
+pub struct Agent {
+    state: Arc<Mutex<State>>,
+    watch: Watch,
+}
+
+impl Agent {
+    /// Starts it. Nothing in nf_tables is changed before the first [`Agent::publish`].
+    ///
+    /// # Errors
+    /// No nf_tables, no thread.
+    pub fn start(options: Options) -> Result<Self, StartError> {
+        let tables = Tables::open().map_err(StartError::Netlink)?;
+        let port = tables.port();
+        sysctl::apply(&options.sysctls);
+        let state = Arc::new(Mutex::new(State::new(options.settings, tables)?));
+        let watch = Watch::start(state.clone(), port)?;
+        Ok(Self { state, watch })
+    }
+
+    /// Makes the kernel carry a snapshot's Services as this node sees them, in one transaction; what of them is left out.
+    ///
+    /// Where the kernel refuses, it carries what it did before; that is logged, and the agent tries again by itself.
+    pub fn publish(&self, snapshot: &Snapshot, node: &NodeFacts) -> Vec<Fault> {
+        lock(&self.state).publish(snapshot, node)
+    }
+
+    /// Whether the kernel has what was published last.
+    pub fn is_written(&self) -> bool {
+        lock(&self.state).is_written()
+    }
+
+    /// What it has done so far.
+    pub fn counters(&self) -> Counters {
+        lock(&self.state).counters()
+    }
+
+    /// Ends it; the rules stay.
+    pub fn stop(self) {
+        self.watch.stop();
+    }
+
+    /// Removes all that an agent ever made in this network namespace, and nothing else.
+    ///
+    /// # Errors
+    /// What the kernel refused.
+    pub fn cleanup() -> Result<(), CommitError> {
+        Tables::open()?.remove()
+    }
+}
+
+/// How long what went wrong is left alone before it is tried again, and how soon drift is put right.
+const AGAIN: Duration = Duration::from_millis(500);
+
+/// A poisoned lock only means that a thread died between two steps; the next full write puts all right.
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    let poisoned = state.is_poisoned();
+    let mut guard = state.lock().unwrap_or_else(PoisonError::into_inner);
+    if poisoned {
+        guard.distrust();
+        state.clear_poison();
+    }
+    guard
+}

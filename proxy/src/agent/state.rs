@@ -1,0 +1,171 @@
+//! What is in the kernel, and the way from one plan to the next.
+//!
+//! The kernel is never read back: what we wrote is what is there, unless somebody else wrote too. That is heard of (`drift`), or
+//! shows when a transaction is refused; both end in writing everything anew, in one transaction that no packet falls through.
+
+use std::time::{Duration, Instant};
+
+use rust_ingress_model::l4::plan::{Plan, PlanChange};
+use rust_ingress_model::l4::{Family, L4Settings, NodeFacts, SetName};
+use rust_ingress_model::{Fault, Snapshot};
+
+use super::conntrack;
+use super::netlink::Netlink;
+use super::nft::{CommitError, Pairs, Tables};
+use super::stale;
+use super::{AGAIN, StartError};
+
+/// What was done, for metrics and tests.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Transactions that changed some elements.
+    pub changes: u64,
+    /// Transactions that wrote everything.
+    pub full_writes: u64,
+    /// Times that somebody else had changed our tables.
+    pub drifts: u64,
+    /// Transactions that the kernel refused.
+    pub failures: u64,
+    /// UDP flows that were forgotten.
+    pub flows_forgotten: u64,
+    /// How long the last transaction took, making its bytes included.
+    pub last: Duration,
+}
+
+/// The agent's knowledge of the kernel.
+#[derive(Debug)]
+pub(super) struct State {
+    tables: Tables,
+    conntrack: Netlink,
+    plan: Plan,
+    /// Whether the kernel has the plan.
+    written: bool,
+    /// Whether anything was ever published: before that, nothing is ours to repair.
+    begun: bool,
+    /// Whether the kernel may remember clients of sessions.
+    sticky: bool,
+    counters: Counters,
+}
+
+impl State {
+    /// Nothing planned, nothing known.
+    pub fn new(settings: L4Settings, tables: Tables) -> Result<Self, StartError> {
+        let conntrack = Netlink::open(0).map_err(StartError::Netlink)?;
+        let plan = Plan::empty(settings);
+        Ok(Self { tables, conntrack, plan, written: false, begun: false, sticky: false, counters: Counters::default() })
+    }
+
+    /// See [`super::Agent::publish`].
+    pub fn publish(&mut self, snapshot: &Snapshot, node: &NodeFacts) -> Vec<Fault> {
+        let (next, change) = self.plan.next(snapshot, node);
+        let old = std::mem::replace(&mut self.plan, next);
+        let first = !std::mem::replace(&mut self.begun, true);
+        let sticky = |((_, set), _): (&(Family, SetName), &usize)| matches!(set, SetName::Sticky | SetName::StickyNodePorts);
+        self.sticky |= self.plan.counts().iter().any(sticky);
+        let written = if self.written { self.change(&change) } else { self.write() };
+        let stale = if first { stale::all(&self.plan) } else { stale::between(&old, &self.plan) };
+        match conntrack::forget(&mut self.conntrack, &stale) {
+            Ok(count) => self.counters.flows_forgotten += u64::try_from(count).unwrap_or_default(),
+            Err(error) => {
+                tracing::warn!(%error, "stale UDP flows can't be forgotten: clients may send to endpoints that are gone");
+            }
+        }
+        if let Err(error) = written {
+            tracing::error!(
+                "L4: {error}; this node carries Services as before, and all is tried again in {} ms",
+                AGAIN.as_millis()
+            );
+        }
+        self.plan.faults().cloned().collect()
+    }
+
+    /// Writes what isn't written yet; whether there was anything.
+    pub fn settle(&mut self) -> bool {
+        if self.written || !self.begun {
+            return false;
+        }
+        if let Err(error) = self.write() {
+            tracing::error!(%error, "the kernel's tables can't be written");
+        }
+        true
+    }
+
+    /// Somebody else has changed our tables: all is written anew, at once.
+    pub fn drifted(&mut self) {
+        if !self.begun {
+            return;
+        }
+        self.counters.drifts += 1;
+        self.distrust();
+        if self.settle() && self.written {
+            tracing::warn!("another program changed our nftables tables; they are as they should be again");
+        }
+    }
+
+    /// Takes nothing for granted any more.
+    pub fn distrust(&mut self) {
+        self.written = false;
+    }
+
+    /// Whether the kernel has the plan.
+    pub fn is_written(&self) -> bool {
+        self.written
+    }
+
+    /// What was done so far.
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    fn change(&mut self, change: &PlanChange) -> Result<(), CommitError> {
+        if change.is_empty() {
+            return Ok(());
+        }
+        let begin = Instant::now();
+        match self.tables.change(&change.chains, &change.removed, &change.added) {
+            Ok(()) => {
+                self.counters.changes += 1;
+                self.counters.last = begin.elapsed();
+                self.forget_clients(change);
+                Ok(())
+            }
+            Err(error) if error.is_full() => self.write(),
+            Err(error) => {
+                if error.is_drift() {
+                    self.counters.drifts += 1;
+                }
+                self.counters.failures += 1;
+                tracing::warn!(%error, "a change to the kernel's tables was refused; all of them are written anew");
+                self.write()
+            }
+        }
+    }
+
+    /// Everything, in one transaction.
+    fn write(&mut self) -> Result<(), CommitError> {
+        let begin = Instant::now();
+        let rulesets = Family::BOTH.map(|family| self.plan.ruleset(family));
+        let result = self.tables.replace(&rulesets, &self.plan.elements());
+        self.written = result.is_ok();
+        match &result {
+            Ok(()) => {
+                self.counters.full_writes += 1;
+                self.counters.last = begin.elapsed();
+            }
+            Err(_) => self.counters.failures += 1,
+        }
+        result
+    }
+
+    /// Clients of endpoints that are gone choose anew; those of endpoints that only moved to another index don't.
+    fn forget_clients(&mut self, change: &PlanChange) {
+        if !self.sticky {
+            return;
+        }
+        let stay: Vec<_> = change.added.iter().filter_map(Pairs::of).collect();
+        let gone: Pairs = change.removed.iter().filter_map(Pairs::of).filter(|pair| !stay.contains(pair)).collect();
+        if let Err(error) = self.tables.forget_clients(&gone) {
+            tracing::warn!(%error, "clients of endpoints that are gone can't be forgotten; they are sent there until they time out");
+        }
+    }
+}
