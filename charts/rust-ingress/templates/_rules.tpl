@@ -38,6 +38,13 @@
   verbs: [get, list, watch]
 {{- end }}
 
+{{- /* For the node agent: the node that it runs on, and the ranges of ClusterIPs. */}}
+{{- define "rust-ingress.l4Rules" -}}
+- apiGroups: [networking.k8s.io]
+  resources: [servicecidrs]
+  verbs: [get, list, watch]
+{{- end }}
+
 {{- /* In our own namespace: the Lease, and our Pods, whose nodes' addresses are published. */}}
 {{- define "rust-ingress.ownRules" -}}
 - apiGroups: [coordination.k8s.io]

@@ -23,7 +23,7 @@ pub struct Arguments {
 }
 
 /// Values that must be refused, and what the message must name.
-const REFUSED: [(&str, &str); 14] = [
+const REFUSED: [(&str, &str); 16] = [
     ("kidn=daemonset", "kidn"),
     ("kind=statefulset", "'/kind'"),
     ("config.htp=x", "htp"),
@@ -38,12 +38,18 @@ const REFUSED: [(&str, &str); 14] = [
     ("replicaCount=-1", "'/replicaCount'"),
     ("readinessProbe.period=1", "period"),
     ("watchNamespaces[0]=Team_A", "'/watchNamespaces/0'"),
+    ("l4.localPods=pods", "'/l4/localPods'"),
+    ("l4.clusterCIDR=10.244.0.0/16", "'/l4/clusterCIDR'"),
 ];
 
 /// Value sets that pass the schema and mean nothing.
-const CONTRADICTORY: [(&str, &str); 2] = [
+const CONTRADICTORY: [(&str, &str); 6] = [
     ("publishStatus.service=a/b,publishStatus.addresses={192.0.2.1}", "publishStatus: name a service or addresses, not both"),
     ("config.http=null,config.https=null", "config.http and config.https: both are empty"),
+    ("l4.enabled=true,kind=deployment", "kind must be daemonset"),
+    ("l4.enabled=true,hostNetwork=false", "hostNetwork must not be false"),
+    ("l4.enabled=true,watchNamespaces={a}", "watchNamespaces must be empty"),
+    ("l4.enabled=true,l4.egressSNAT.enabled=true", "set l4.clusterCIDR"),
 ];
 
 /// Namespaces that the value files name.

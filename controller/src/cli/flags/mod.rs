@@ -1,6 +1,7 @@
 //! The flags of `run` that become the proxy's options: limits, timeouts, logs. Defaults are the proxy's own.
 
 pub(super) mod cluster;
+pub(super) mod l4;
 pub(super) mod state;
 pub(super) mod status;
 

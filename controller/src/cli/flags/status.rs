@@ -43,7 +43,7 @@ impl StatusArgs {
 }
 
 /// This machine's name, which is a Pod's name too.
-fn host() -> String {
+pub(super) fn host() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     if name.trim().is_empty() { "rust-ingress".into() } else { name.trim().into() }
 }

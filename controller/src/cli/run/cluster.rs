@@ -12,7 +12,7 @@ use anyhow::Context as _;
 use rust_ingress_proxy::options::Options;
 use rust_ingress_proxy::server::sockets::Sharing;
 
-use super::{RunArgs, settings};
+use super::{RunArgs, agent, settings};
 use crate::child::{Child, ChildOptions, this_program};
 use crate::cli::signals;
 use crate::driver::{Driver, Message};
@@ -41,6 +41,7 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     if let Some(secret) = args.cluster.default_certificate_secret.clone() {
         driver.default_from(secret);
     }
+    agent::start(&args.l4, &mut driver)?;
     let child = Child::start(ChildOptions {
         program: this_program(),
         flags: args.log.flags(),
@@ -55,7 +56,7 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     let (writer, subscriber) =
         Writer::start(args.status.options(&config, seen.clone())).context("can't start the status writer")?;
     driver.subscribe(subscriber);
-    cluster::start(config, args.cluster.scope(None, true), sender, driver.say_wanted(), seen)
+    cluster::start(config, args.cluster.scope(args.l4.node()?, !args.l4.l4_only), sender, driver.say_wanted(), seen)
         .context("can't start the cluster source")?;
     driver.run(&messages, &child, false);
     // Before the drain: who stops us may not wait for its end.

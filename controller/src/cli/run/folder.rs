@@ -9,7 +9,7 @@ use std::sync::mpsc::{Sender, channel};
 use anyhow::Context as _;
 use rust_ingress_proxy::Proxy;
 
-use super::{RunArgs, cannot_listen, settings};
+use super::{RunArgs, agent, cannot_listen, settings};
 use crate::builtin::Builtin;
 use crate::builtin::echo::Echo;
 use crate::cli::banner::Banner;
@@ -31,6 +31,7 @@ pub(super) fn run(args: RunArgs, root: &Path) -> anyhow::Result<ExitCode> {
     let health = args.health();
     let proxy = Proxy::start(args.proxy.options(args.admin, health))?;
     let mut driver = Driver::new(settings);
+    agent::start(&args.l4, &mut driver)?;
     driver.apply(changes);
     if let Some(fault) = driver.turn(&proxy).into_iter().next() {
         let error = cannot_listen(&fault);

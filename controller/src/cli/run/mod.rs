@@ -3,6 +3,7 @@
 //! Whatever stands in the way of serving as asked, and can't mend itself, ends the program with status 2 before it serves half
 //! of it.
 
+mod agent;
 mod cluster;
 mod folder;
 
@@ -17,6 +18,7 @@ use rust_ingress_translate::{Origin, Settings};
 
 use crate::certificate;
 use crate::cli::flags::cluster::ClusterArgs;
+use crate::cli::flags::l4::L4Args;
 use crate::cli::flags::state::StateArgs;
 use crate::cli::flags::status::StatusArgs;
 use crate::cli::flags::{Place, ProxyArgs, address, loopback_place, place};
@@ -57,6 +59,8 @@ pub(super) struct RunArgs {
     #[command(flatten)]
     status: StatusArgs,
     #[command(flatten)]
+    l4: L4Args,
+    #[command(flatten)]
     proxy: ProxyArgs,
 }
 
@@ -89,6 +93,7 @@ fn settings(args: &RunArgs) -> anyhow::Result<Settings> {
         _ => bail!("--default-certificate takes two files with a comma between them: CERT.pem,KEY.pem"),
     };
     let or = |given: &Vec<SocketAddr>, cluster, folder| match given.as_slice() {
+        [] if args.l4.l4_only => Vec::new(),
         [] => vec![args.default_address(cluster, folder)],
         _ => given.clone(),
     };
@@ -100,6 +105,7 @@ fn settings(args: &RunArgs) -> anyhow::Result<Settings> {
         proxy_protocol: args.proxy_protocol,
         default_certificate: Some(default_certificate),
         allow_external_name: args.allow_external_name,
+        l4: args.l4.on(),
         ..Settings::default()
     })
 }

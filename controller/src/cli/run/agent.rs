@@ -1,0 +1,50 @@
+//! The node agent of `run --l4`: started before anything is read, told by the driver, ended with it. Its rules stay.
+
+use std::fs;
+use std::sync::Arc;
+
+use anyhow::{Context as _, bail};
+use rust_ingress_model::l4::NodeFacts;
+use rust_ingress_model::{Fault, Snapshot};
+use rust_ingress_proxy::agent::{Agent, Options};
+use rustix::thread::{CapabilitySet, capabilities};
+
+use crate::cli::flags::l4::L4Args;
+use crate::driver::Driver;
+use crate::plane::Kernel;
+
+/// Starts the agent where the flags ask for one, and lets the driver program this node's kernel through it.
+pub(super) fn start(args: &L4Args, driver: &mut Driver) -> anyhow::Result<()> {
+    let Some(node) = args.node()? else { return Ok(()) };
+    let held = capabilities(None).context("can't ask for this program's capabilities")?;
+    if !held.effective.contains(CapabilitySet::NET_ADMIN) {
+        bail!(
+            "--l4 programs the kernel of this node and needs CAP_NET_ADMIN; run as root, add the capability, or leave --l4 out"
+        );
+    }
+    tracing::info!(node, "Services are programmed into the kernel, in {}", namespace());
+    let agent = Agent::start(Options { settings: args.settings()?, ..Options::default() })?;
+    driver.program(node.into(), Box::new(agent));
+    Ok(())
+}
+
+/// The network namespace of this program, as `ls -l /proc/PID/ns/net` shows it.
+fn namespace() -> String {
+    let of = |process: &str| fs::read_link(format!("/proc/{process}/ns/net")).ok();
+    match (of("self"), of("1")) {
+        (None, _) => "this program's network namespace".into(),
+        (Some(own), first) => {
+            let whose = if first.as_ref() == Some(&own) { "that of process 1" } else { "not that of process 1" };
+            format!("the network namespace {}, {whose}", own.display())
+        }
+    }
+}
+
+impl Kernel for Agent {
+    fn publish(&self, snapshot: &Arc<Snapshot>, node: &NodeFacts) -> Vec<Fault> {
+        Agent::publish(self, snapshot, node).unwrap_or_else(|error| {
+            tracing::error!("the kernel has taken nothing of this change, and keeps what it had: {error}; it is tried again");
+            Vec::new()
+        })
+    }
+}
