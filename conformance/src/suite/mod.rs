@@ -56,14 +56,17 @@ enum Suite {
 pub fn run(arguments: &Arguments) -> Result<bool> {
     let report = match &arguments.suite {
         Suite::Chart(arguments) => chart::run(arguments)?,
-        Suite::Services(arguments) => services::run(arguments)?,
-        Suite::Gateway(arguments) => gateway::run(arguments)?,
-        Suite::Status(arguments) => status::run(arguments)?,
-        Suite::Ingress(arguments) => match on_two_nodes(|cluster| ingress::run(cluster, arguments))? {
+        Suite::Services(arguments) => match in_wan(&arguments.cluster(), |cluster| services::run(cluster, arguments))? {
             Ran::Here(report) => report,
             Ran::InWan(passed) => return Ok(passed),
         },
-        Suite::Faults(arguments) => match on_two_nodes(|cluster| faults::run(cluster, arguments))? {
+        Suite::Gateway(arguments) => gateway::run(arguments)?,
+        Suite::Status(arguments) => status::run(arguments)?,
+        Suite::Ingress(arguments) => match in_wan(&two_nodes(), |cluster| ingress::run(cluster, arguments))? {
+            Ran::Here(report) => report,
+            Ran::InWan(passed) => return Ok(passed),
+        },
+        Suite::Faults(arguments) => match in_wan(&two_nodes(), |cluster| faults::run(cluster, arguments))? {
             Ran::Here(report) => report,
             Ran::InWan(passed) => return Ok(passed),
         },
@@ -88,9 +91,13 @@ enum Ran {
     InWan(bool),
 }
 
-/// Runs a suite in the outside world of a cluster of two nodes.
-fn on_two_nodes(suite: impl FnOnce(&Cluster) -> Result<Report>) -> Result<Ran> {
-    let borrowed = Borrowed::take(&Options { nodes: 2, ..Options::default() })?;
+fn two_nodes() -> Options {
+    Options { nodes: 2, ..Options::default() }
+}
+
+/// Runs a suite in the outside world of a cluster, which is brought up with these options if none is.
+fn in_wan(options: &Options, suite: impl FnOnce(&Cluster) -> Result<Report>) -> Result<Ran> {
+    let borrowed = Borrowed::take(options)?;
     match borrowed.cluster.move_to_wan()? {
         Some(status) => Ok(Ran::InWan(status.success())),
         None => suite(&borrowed.cluster).map(Ran::Here),

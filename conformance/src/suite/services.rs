@@ -1,16 +1,20 @@
 //! `suite services`: Kubernetes' own e2e suite, sig-network, unchanged, run by ginkgo from a node, beside what kube-proxy passes.
 //!
-//! `services-kube-proxy.txt` is that baseline: names of tests that the peer passes on this cluster.
+//! `services-kube-proxy.txt` is that baseline: names of tests that the peer passes on this cluster. Where the cluster has no
+//! kube-proxy, the chart is installed in its place first.
+
+mod carrier;
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
 use serde_json::Value;
 
-use super::{Borrowed, Case, Outcome, Report};
+use super::{Case, Outcome, Report};
 use crate::cluster::programs::Programs;
 use crate::cluster::{Cluster, KubeProxy, Options, Place, PodNetwork, Stock};
 
@@ -52,9 +56,12 @@ pub struct Arguments {
     /// Nodes of the cluster, if none is up.
     #[arg(long, default_value_t = 2)]
     pub nodes: u8,
-    /// Who carries Services in the cluster, if none is up.
+    /// Who carries Services in the cluster, if none is up; `none`: we do, by the chart in place of kube-proxy.
     #[arg(long, value_enum, default_value_t = KubeProxy::Nftables)]
     pub kube_proxy: KubeProxy,
+    /// A program that is built already, in place of a release build.
+    #[arg(long, value_name = "FILE")]
+    pub program: Option<PathBuf>,
 }
 
 /// A part of the suite.
@@ -108,16 +115,22 @@ impl Part {
     }
 }
 
-/// Runs the suite.
-pub fn run(arguments: &Arguments) -> Result<Report> {
+impl Arguments {
+    /// The cluster that is brought up, if none is.
+    pub fn cluster(&self) -> Options {
+        Options { nodes: self.nodes, pod_network: PodNetwork::Routes, kube_proxy: self.kube_proxy }
+    }
+}
+
+/// Runs the suite; Helm needs to be in the cluster's outside world.
+pub fn run(cluster: &Cluster, arguments: &Arguments) -> Result<Report> {
     let programs = Programs::cached()?;
     programs.need_all(&["e2e.test", "ginkgo"])?;
-    let options = Options { nodes: arguments.nodes, pod_network: PodNetwork::Routes, kube_proxy: arguments.kube_proxy };
-    let borrowed = Borrowed::take(&options)?;
-    let cluster = &borrowed.cluster;
     cluster.load_stock(&[Stock::E2e])?;
     let mut report = Report::new("services", cluster.describe());
+    carrier::install(cluster, arguments.program.as_ref())?;
     let said = ginkgo(arguments, &programs, cluster)?;
+    carrier::alone(cluster)?;
     read(&said, arguments, &mut report)?;
     Ok(report)
 }

@@ -12,15 +12,8 @@ use crate::source::kinds;
 #[derive(Args)]
 #[command(next_help_heading = "Cluster")]
 pub(in crate::cli) struct ClusterArgs {
-    /// How the API server is reached [default: the Pod's service account, else what kubectl takes]
-    #[arg(long, value_name = "FILE", conflicts_with = "manifests")]
-    kubeconfig: Option<PathBuf>,
-    /// A context of the kubeconfig [default: its current one]
-    #[arg(long, value_name = "NAME", conflicts_with = "manifests")]
-    context: Option<String>,
-    /// Another address of the API server, such as https://192.0.2.1:6443
-    #[arg(long, value_name = "URL", conflicts_with = "manifests")]
-    apiserver: Option<String>,
+    #[command(flatten)]
+    access: AccessArgs,
     /// Serve this namespace only; may be repeated [default: all]
     #[arg(long, value_name = "NAMESPACE", conflicts_with = "manifests", value_delimiter = ',', value_parser = dns_name)]
     watch_namespace: Vec<String>,
@@ -32,11 +25,33 @@ pub(in crate::cli) struct ClusterArgs {
     pub(in crate::cli) default_certificate_secret: Option<(Name, Name)>,
 }
 
+/// How a cluster is reached.
+#[derive(Args)]
+#[command(next_help_heading = "Cluster")]
+pub(in crate::cli) struct AccessArgs {
+    /// How the API server is reached [default: the Pod's service account, else what kubectl takes]
+    #[arg(long, value_name = "FILE", conflicts_with = "manifests")]
+    kubeconfig: Option<PathBuf>,
+    /// A context of the kubeconfig [default: its current one]
+    #[arg(long, value_name = "NAME", conflicts_with = "manifests")]
+    context: Option<String>,
+    /// Another address of the API server, such as https://192.0.2.1:6443
+    #[arg(long, value_name = "URL", conflicts_with = "manifests")]
+    apiserver: Option<String>,
+}
+
+impl AccessArgs {
+    /// How the API server is reached.
+    pub(in crate::cli) fn access(&self) -> Access {
+        let Self { kubeconfig, context, apiserver } = self;
+        Access { kubeconfig: kubeconfig.clone(), context: context.clone(), server: apiserver.clone() }
+    }
+}
+
 impl ClusterArgs {
     /// How the API server is reached.
     pub(in crate::cli) fn access(&self) -> Access {
-        let Self { kubeconfig, context, apiserver, .. } = self;
-        Access { kubeconfig: kubeconfig.clone(), context: context.clone(), server: apiserver.clone() }
+        self.access.access()
     }
 
     /// What is watched; `node`: where an agent runs; `l7`: whether Ingresses are served.
@@ -49,7 +64,7 @@ impl ClusterArgs {
 }
 
 /// The API server would take a name that isn't one for another request.
-pub(super) fn dns_name(text: &str) -> Result<String, String> {
+pub(in crate::cli) fn dns_name(text: &str) -> Result<String, String> {
     match kinds::is_dns_name(text) {
         true => Ok(text.to_owned()),
         false => Err("expected a name of lower-case letters, digits, '-' and '.'".into()),

@@ -24,6 +24,14 @@ pub(in crate::cli) struct L4Args {
     /// This node, as its Node object is called [default: the environment's NODE_NAME, else this machine's name]
     #[arg(long, value_name = "NAME", value_parser = dns_name)]
     node_name: Option<String>,
+    #[command(flatten)]
+    pub(in crate::cli) carry: CarryArgs,
+}
+
+/// How a node carries Services. `agent render` and `agent explain` have the same flags, and say what they lead to.
+#[derive(Args)]
+#[command(next_help_heading = "How Services are carried")]
+pub(in crate::cli) struct CarryArgs {
     /// Where NodePorts are served: on the node's primary addresses, or on all of its addresses in these networks
     #[arg(long, value_name = "primary|CIDR,…", default_value = "primary")]
     nodeport_addresses: NodePorts,
@@ -88,6 +96,13 @@ impl L4Args {
     }
 
     /// How it is set up.
+    pub(in crate::cli) fn settings(&self) -> anyhow::Result<L4Settings> {
+        self.carry.settings()
+    }
+}
+
+impl CarryArgs {
+    /// The agent's settings.
     pub(in crate::cli) fn settings(&self) -> anyhow::Result<L4Settings> {
         let local_pods = match &self.local_pods {
             Pods::NodeCidr => LocalPods::NodeCidrs,

@@ -1,0 +1,55 @@
+//! Who carries the Services that are tested: where the cluster has no kube-proxy, we do, through the installed chart.
+//!
+//! A test that passes proves nothing if something else carried it, so every node is asked before the run and after it.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::built;
+use crate::chart::install::Install;
+use crate::cluster::{Cluster, KubeProxy, Place, layout};
+
+/// The chart's values for it.
+const PRESET: &str = "replace-kube-proxy.yaml";
+
+/// Installs the chart in place of kube-proxy, and waits until a Pod reaches the API server through its ClusterIP: CoreDNS is
+/// ready only then. Nothing is done where the cluster has kube-proxy.
+pub(super) fn install(cluster: &Cluster, program: Option<&PathBuf>) -> Result<()> {
+    if cluster.options().kube_proxy != KubeProxy::None {
+        return Ok(());
+    }
+    let program = match program {
+        Some(program) => program.clone(),
+        None => built::release()?,
+    };
+    let install = Install::on(cluster)?;
+    install.image(&program).context("the image can't be made")?;
+    let pods = format!("l4.clusterCIDR={{{}}}", layout::POD_RANGES);
+    install.chart(PRESET, &[&pods])?;
+    let dns = ["-n", "kube-system", "rollout", "status", "deployment/coredns", "--timeout=120s"];
+    cluster.kubectl(&dns).map_err(|error| error.context("CoreDNS doesn't reach the API server through its ClusterIP"))?;
+    alone(cluster)
+}
+
+/// Fails where another program than the one that is meant carries Services on a node.
+pub(super) fn alone(cluster: &Cluster) -> Result<()> {
+    let ours = cluster.options().kube_proxy == KubeProxy::None;
+    for node in cluster.nodes() {
+        let (name, place) = (node.name(), Place::Network(node.0));
+        let tables = cluster.run(place, &["nft", "list", "tables"])?;
+        let has = |table: &str| tables.lines().any(|line| line.split_whitespace().last() == Some(table));
+        let chains = cluster.run(place, &["iptables-legacy-save"]).unwrap_or_default()
+            + &cluster.run(place, &["iptables-nft-save"]).unwrap_or_default();
+        let theirs = has("kube-proxy") || chains.lines().any(|line| line.starts_with(":KUBE-SVC") || line.starts_with(":KUBE-SERVICES"));
+        match (ours, theirs, has("rust-ingress")) {
+            (true, true, _) => bail!("{name}: kube-proxy's rules are there: what passes may be its doing"),
+            (true, false, false) => bail!("{name}: there is no table rust-ingress: nothing carries Services"),
+            (false, _, true) => bail!("{name}: our table is there: what passes may be our doing"),
+            (true, false, true) | (false, ..) => {}
+        }
+        let both = ["ip", "ip6"].iter().all(|family| tables.contains(&format!("table {family} rust-ingress")));
+        ensure!(!ours || both, "{name}: one family has no table rust-ingress:\n{tables}");
+    }
+    Ok(())
+}
