@@ -117,7 +117,9 @@
 {{- with .nodePortAddresses }}
 - --nodeport-addresses={{ join "," . }}
 {{- end }}
-- --local-pods={{ .localPods }}
+{{- with .localPods }}
+- --local-pods={{ . }}
+{{- end }}
 {{- if .masqueradeAll }}
 - --masquerade-all
 {{- end }}

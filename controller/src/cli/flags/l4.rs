@@ -38,9 +38,10 @@ pub(in crate::cli) struct CarryArgs {
     /// The Pod addresses of the whole cluster
     #[arg(long, value_name = "CIDR,…", value_delimiter = ',', value_parser = network)]
     cluster_cidr: Vec<IpNet>,
-    /// Whose source is kept on the way to a Service: Pods in the node's Pod CIDRs, in those of the cluster, or behind these interfaces
-    #[arg(long, value_name = "node-cidr|cluster-cidr|interface:PREFIX,…", default_value = "node-cidr")]
-    local_pods: Pods,
+    /// Whose source is kept on the way to a Service: Pods in the node's Pod CIDRs, in those of the cluster, or behind these
+    /// interfaces [default: cluster-cidr where --cluster-cidr is given, else node-cidr]
+    #[arg(long, value_name = "node-cidr|cluster-cidr|interface:PREFIX,…")]
+    local_pods: Option<Pods>,
     /// Give every connection to a Service the node's address
     #[arg(long)]
     masquerade_all: bool,
@@ -105,10 +106,11 @@ impl CarryArgs {
     /// The agent's settings.
     pub(in crate::cli) fn settings(&self) -> anyhow::Result<L4Settings> {
         let local_pods = match &self.local_pods {
-            Pods::NodeCidr => LocalPods::NodeCidrs,
-            Pods::ClusterCidr if self.cluster_cidr.is_empty() => bail!("--local-pods cluster-cidr needs --cluster-cidr CIDR"),
-            Pods::ClusterCidr => LocalPods::Cidrs(self.cluster_cidr.clone()),
-            Pods::Interfaces(prefixes) => LocalPods::Interfaces(prefixes.clone()),
+            None if self.cluster_cidr.is_empty() => LocalPods::NodeCidrs,
+            Some(Pods::NodeCidr) => LocalPods::NodeCidrs,
+            Some(Pods::ClusterCidr) if self.cluster_cidr.is_empty() => bail!("--local-pods cluster-cidr needs --cluster-cidr CIDR"),
+            None | Some(Pods::ClusterCidr) => LocalPods::Cidrs(self.cluster_cidr.clone()),
+            Some(Pods::Interfaces(prefixes)) => LocalPods::Interfaces(prefixes.clone()),
         };
         let non_masquerade =
             if self.non_masquerade_cidrs.is_empty() { self.cluster_cidr.clone() } else { self.non_masquerade_cidrs.clone() };
@@ -201,6 +203,17 @@ mod tests {
         assert_eq!(settings.local_pods, LocalPods::Interfaces(vec!["cali".into(), "veth".into()]));
         let egress = settings.egress.unwrap_or_default();
         assert_eq!((egress.non_masquerade.len(), egress.to_ports, egress.random_fully), (2, Some((1024, 2048)), true));
+    }
+
+    #[test]
+    fn pods_are_known_by_the_range_of_the_cluster_where_it_is_given() {
+        let cluster = LocalPods::Cidrs(vec!["10.244.0.0/16".parse().unwrap_or_else(|_| panic!("a network"))]);
+        for (flags, expected) in [
+            ("--l4 --cluster-cidr 10.244.0.0/16", cluster),
+            ("--l4 --cluster-cidr 10.244.0.0/16 --local-pods node-cidr", LocalPods::NodeCidrs),
+        ] {
+            assert_eq!(settings(flags).map(|settings| settings.local_pods), Ok(expected), "{flags}");
+        }
     }
 
     #[test]
