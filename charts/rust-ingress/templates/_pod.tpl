@@ -29,9 +29,26 @@ spec:
   terminationGracePeriodSeconds: {{ .Values.terminationGracePeriodSeconds }}
   securityContext:
     {{- include "rust-ingress.podSecurity" . | nindent 4 }}
-  {{- with .Values.initContainers }}
+  {{- $sysctls := and .Values.l4.enabled .Values.l4.sysctls }}
+  {{- if or $sysctls .Values.initContainers }}
   initContainers:
-    {{- toYaml . | nindent 4 }}
+  {{- if $sysctls }}
+  {{- /* Kernel settings need a privileged container; this one ends before the program, which isn't, begins. */}}
+  - name: sysctl
+    image: {{ include "rust-ingress.image" . }}
+    imagePullPolicy: {{ .Values.image.pullPolicy }}
+    args: [agent, sysctl]
+    resources:
+      {{- toYaml .Values.resources | nindent 6 }}
+    securityContext:
+      privileged: true
+      readOnlyRootFilesystem: true
+      runAsUser: 0
+      runAsGroup: 0
+  {{- end }}
+  {{- with .Values.initContainers }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
   {{- end }}
   containers:
   - name: rust-ingress

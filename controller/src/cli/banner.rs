@@ -58,6 +58,12 @@ impl Banner<'_> {
                 writeln!(out, "  {what:<7} http://{address}{path}")?;
             }
         }
+        if !self.snapshot.services.is_empty() {
+            writeln!(out, "  {:<7} {} in the kernel", "l4", count(self.snapshot.services.len(), "Service"))?;
+        }
+        if self.snapshot.listeners.is_empty() {
+            return self.write_faults(out);
+        }
         let routes = self.routes();
         writeln!(out, "routes:")?;
         for route in routes.iter().take(MOST_ROUTES) {
@@ -69,16 +75,18 @@ impl Banner<'_> {
             some if some > MOST_ROUTES => writeln!(out, "  and {} more", some - MOST_ROUTES)?,
             _ => {}
         }
-        let faults = self.snapshot.faults().count();
-        if faults > 0 {
-            writeln!(
-                out,
-                "{} (see the log, or: rust-ingress check --manifests {})",
-                count(faults, "fault"),
-                self.root.display()
-            )?;
-        }
+        self.write_faults(out)?;
         self.write_trial(&routes, out)
+    }
+
+    fn write_faults(&self, out: &mut String) -> fmt::Result {
+        match self.snapshot.faults().count() {
+            0 => Ok(()),
+            faults => {
+                let (faults, root) = (count(faults, "fault"), self.root.display());
+                writeln!(out, "{faults} (see the log, or: rust-ingress check --manifests {root})")
+            }
+        }
     }
 
     /// Scheme and real address of each listener, HTTP first.

@@ -3,6 +3,7 @@
 //! Exit statuses: 0 done; 1 `check` found an error; 2 the command line or the surroundings are wrong, with a message that
 //! says which and what to do.
 
+mod agent;
 mod banner;
 mod check;
 mod completion;
@@ -35,6 +36,8 @@ enum Command {
     Run(Box<run::RunArgs>),
     /// Validate a folder of manifests without serving it
     Check(check::CheckArgs),
+    /// What the node agent does: what it programs, what becomes of a packet
+    Agent(agent::AgentArgs),
     /// Serve what the process that watches says; `run` starts this by itself
     #[command(hide = true)]
     Proxy(proxy::ProxyArgs),
@@ -47,6 +50,7 @@ pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Run(args) => run::run(*args),
         Command::Check(args) => check::check(&args),
+        Command::Agent(args) => agent::agent(&args),
         Command::Proxy(args) => proxy::proxy(&args),
         Command::Completion(args) => completion::completion(&args),
     };

@@ -27,6 +27,9 @@ pub(super) fn install(cluster: &Cluster, program: Option<&PathBuf>) -> Result<()
     install.image(&program).context("the image can't be made")?;
     let pods = format!("l4.clusterCIDR={{{}}}", layout::POD_RANGES);
     install.chart(PRESET, &[&pods])?;
+    // The cluster starts CoreDNS with the API server's own address, because nothing carries Services yet. Now something does.
+    let own = ["KUBERNETES_SERVICE_HOST-", "KUBERNETES_SERVICE_PORT-"];
+    cluster.kubectl(&[&["-n", "kube-system", "set", "env", "deployment/coredns"], own.as_slice()].concat())?;
     let dns = ["-n", "kube-system", "rollout", "status", "deployment/coredns", "--timeout=120s"];
     cluster.kubectl(&dns).map_err(|error| error.context("CoreDNS doesn't reach the API server through its ClusterIP"))?;
     alone(cluster)
@@ -39,9 +42,11 @@ pub(super) fn alone(cluster: &Cluster) -> Result<()> {
         let (name, place) = (node.name(), Place::Network(node.0));
         let tables = cluster.run(place, &["nft", "list", "tables"])?;
         let has = |table: &str| tables.lines().any(|line| line.split_whitespace().last() == Some(table));
+        // Where these programs aren't installed, kube-proxy couldn't have made such chains.
         let chains = cluster.run(place, &["iptables-legacy-save"]).unwrap_or_default()
             + &cluster.run(place, &["iptables-nft-save"]).unwrap_or_default();
-        let theirs = has("kube-proxy") || chains.lines().any(|line| line.starts_with(":KUBE-SVC") || line.starts_with(":KUBE-SERVICES"));
+        let theirs =
+            has("kube-proxy") || chains.lines().any(|line| line.starts_with(":KUBE-SVC") || line.starts_with(":KUBE-SERVICES"));
         match (ours, theirs, has("rust-ingress")) {
             (true, true, _) => bail!("{name}: kube-proxy's rules are there: what passes may be its doing"),
             (true, false, false) => bail!("{name}: there is no table rust-ingress: nothing carries Services"),

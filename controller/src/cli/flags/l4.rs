@@ -108,7 +108,9 @@ impl CarryArgs {
         let local_pods = match &self.local_pods {
             None if self.cluster_cidr.is_empty() => LocalPods::NodeCidrs,
             Some(Pods::NodeCidr) => LocalPods::NodeCidrs,
-            Some(Pods::ClusterCidr) if self.cluster_cidr.is_empty() => bail!("--local-pods cluster-cidr needs --cluster-cidr CIDR"),
+            Some(Pods::ClusterCidr) if self.cluster_cidr.is_empty() => {
+                bail!("--local-pods cluster-cidr needs --cluster-cidr CIDR")
+            }
             None | Some(Pods::ClusterCidr) => LocalPods::Cidrs(self.cluster_cidr.clone()),
             Some(Pods::Interfaces(prefixes)) => LocalPods::Interfaces(prefixes.clone()),
         };

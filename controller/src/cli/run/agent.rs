@@ -42,9 +42,6 @@ fn namespace() -> String {
 
 impl Kernel for Agent {
     fn publish(&self, snapshot: &Arc<Snapshot>, node: &NodeFacts) -> Vec<Fault> {
-        Agent::publish(self, snapshot, node).unwrap_or_else(|error| {
-            tracing::error!("the kernel has taken nothing of this change, and keeps what it had: {error}; it is tried again");
-            Vec::new()
-        })
+        Agent::publish(self, snapshot, node)
     }
 }

@@ -53,15 +53,17 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
         driver.subscribe(keeper.subscriber());
     }
     let seen = Seen::default();
-    let (writer, subscriber) =
-        Writer::start(args.status.options(&config, seen.clone())).context("can't start the status writer")?;
-    driver.subscribe(subscriber);
-    cluster::start(config, args.cluster.scope(args.l4.node()?, !args.l4.l4_only), sender, driver.say_wanted(), seen)
-        .context("can't start the cluster source")?;
+    // Without Ingresses there is no status to write.
+    let l7 = !args.l4.l4_only;
+    let writer = l7.then(|| Writer::start(args.status.options(&config, seen.clone()))).transpose();
+    let (writer, subscriber) = writer.context("can't start the status writer")?.unzip();
+    subscriber.into_iter().for_each(|subscriber| driver.subscribe(subscriber));
+    let scope = args.cluster.scope(args.l4.node()?, l7);
+    cluster::start(config, scope, sender, driver.say_wanted(), seen).context("can't start the cluster source")?;
     driver.run(&messages, &child, false);
     // Before the drain: who stops us may not wait for its end.
     keeper.into_iter().for_each(Keeper::stop);
-    writer.stop(RELEASE);
+    writer.into_iter().for_each(|writer| writer.stop(RELEASE));
     child.stop();
     Ok(ExitCode::SUCCESS)
 }

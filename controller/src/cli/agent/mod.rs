@@ -1,0 +1,34 @@
+//! `rust-ingress agent`: what the node agent does, seen from the command line. One file a subcommand.
+
+mod check;
+mod cleanup;
+mod sysctl;
+
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+
+#[derive(Args)]
+#[command(arg_required_else_help = true)]
+pub(super) struct AgentArgs {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Say what of this node stands in the agent's way, and which other programs do a part of its job
+    Check(check::CheckArgs),
+    /// Take away all that an agent made in the kernel of this node, and nothing else
+    Cleanup,
+    /// Make the kernel settings that the agent wants; `run --l4` does it too, where it may
+    Sysctl,
+}
+
+pub(super) fn agent(args: &AgentArgs) -> anyhow::Result<ExitCode> {
+    match &args.command {
+        Command::Check(args) => check::check(args),
+        Command::Cleanup => cleanup::cleanup(),
+        Command::Sysctl => sysctl::sysctl(),
+    }
+}
