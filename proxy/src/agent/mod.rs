@@ -13,13 +13,15 @@ pub mod netlink;
 pub mod nft;
 mod stale;
 mod state;
+pub mod survey;
 mod sysctl;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rust_ingress_model::l4::{L4Settings, NodeFacts};
+use rust_ingress_model::l4::{By, ChainName, EgressSnat, Family, L4Settings, NodeFacts, Ruleset};
 use rust_ingress_model::{Fault, Snapshot};
 use thiserror::Error;
 
@@ -101,6 +103,21 @@ impl Agent {
     /// Ends it; the rules stay.
     pub fn stop(self) {
         self.watch.stop();
+    }
+
+    /// Whether the kernel takes the rules, each kind of them; nothing is changed.
+    ///
+    /// # Errors
+    /// What the kernel refuses.
+    pub fn check() -> Result<(), CommitError> {
+        let settings = L4Settings { egress: Some(EgressSnat::default()), ..L4Settings::default() };
+        let chains = [By::Frontend, By::NodePort].into_iter().flat_map(|by| {
+            let choose = ChainName::Choose { by, outside: true, sticky: true, slots: 4 };
+            [choose, ChainName::Stick { by, seconds: 1 }]
+        });
+        let chains = chains.collect();
+        let rulesets = Family::BOTH.map(|family| Ruleset::new(family, &settings, &chains, &BTreeMap::new()));
+        Tables::open()?.try_out(&rulesets)
     }
 
     /// Removes all that an agent ever made in this network namespace, and nothing else.

@@ -1,6 +1,7 @@
 //! Kernel settings that make Services work as people expect.
 
 use std::fs;
+use std::io;
 use std::path::PathBuf;
 
 /// One setting: its name below `/proc/sys`, with slashes, and its value.
@@ -22,17 +23,27 @@ impl Sysctl {
         let sysctl = |name: &str, value: &str| Self { name: format!("net/netfilter/{name}"), value: value.to_owned() };
         vec![sysctl("nf_conntrack_tcp_be_liberal", "1"), sysctl("nf_conntrack_tcp_timeout_close_wait", "3600")]
     }
+
+    /// Makes this setting, unless it is so already.
+    ///
+    /// # Errors
+    /// It can't be written: in a container that isn't privileged, all of `/proc/sys` can't be.
+    pub fn set(&self) -> io::Result<()> {
+        let Self { name, value } = self;
+        let path: PathBuf = ["/proc/sys", name].iter().collect();
+        if fs::read_to_string(&path).is_ok_and(|now| now.trim() == value) {
+            return Ok(());
+        }
+        fs::write(&path, value)
+    }
 }
 
 /// Makes settings; what can't be made is said, and does no harm.
 pub(super) fn apply(sysctls: &[Sysctl]) {
-    for Sysctl { name, value } in sysctls {
-        let path: PathBuf = ["/proc/sys", name].iter().collect();
-        if fs::read_to_string(&path).is_ok_and(|now| now.trim() == value) {
-            continue;
-        }
-        if let Err(error) = fs::write(&path, value) {
-            tracing::warn!(%error, "{} can't be set to {value}; set it on the node", path.display());
+    for sysctl in sysctls {
+        if let Err(error) = sysctl.set() {
+            let Sysctl { name, value } = sysctl;
+            tracing::warn!(%error, "/proc/sys/{name} can't be set to {value}; set it on the node: rust-ingress agent sysctl");
         }
     }
 }

@@ -122,6 +122,11 @@ impl Batch {
         u32::try_from(self.what.len() + 1).unwrap_or(u32::MAX)
     }
 
+    /// As they are sent to be looked at only: what comes without an end is undone, as `nft --check` does it.
+    pub fn without_end(self) -> Finished {
+        Finished { messages: self.messages, what: self.what }
+    }
+
     /// The bytes, as they are sent.
     pub fn finish(mut self) -> Finished {
         let number = self.next_number();

@@ -60,6 +60,19 @@ impl Tables {
         batch.finish().commit(&mut self.netlink)
     }
 
+    /// Has the kernel look at rules, and keeps nothing of them.
+    ///
+    /// # Errors
+    /// What the kernel refuses.
+    pub fn try_out(&mut self, rulesets: &[Ruleset]) -> Result<(), CommitError> {
+        let mut batch = Batch::new();
+        for ruleset in rulesets {
+            batch::replace_table(&mut batch, ruleset::number(ruleset.family), TABLE);
+            ruleset::add(&mut batch, ruleset);
+        }
+        batch.without_end().commit(&mut self.netlink)
+    }
+
     /// Adds chains to both tables, takes elements out and puts others in, in one transaction.
     ///
     /// # Errors
