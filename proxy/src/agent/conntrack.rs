@@ -28,7 +28,8 @@ const ID: u16 = 12;
 const ZONE: u16 = 18;
 const FILTER: u16 = 25;
 
-/// What of a tuple a filter compares (`CTA_FILTER_F_*` in the kernel's nf_internals.h).
+/// What of a tuple a filter compares (`CTA_FILTER_F_*` in the kernel's nf_internals.h). Not addresses of IPv6: for them the kernel
+/// (up to 6.18 at least) leaves out what it is asked for.
 const SOURCE: u32 = 1;
 const DESTINATION: u32 = 1 << 1;
 const PROTOCOL: u32 = 1 << 3;
@@ -138,10 +139,10 @@ fn request(wanted: Wanted<'_>, number: u32) -> Messages {
         match wanted {
             Wanted::AllOf { .. } => m.nest(ORIGINAL, |m| m.nest(2, |m| m.bytes(1, &[UDP]))),
             Wanted::These(Stale { to, via }) => {
-                compared |= DESTINATION | DESTINATION_PORT;
+                compared |= DESTINATION_PORT | if v4 { DESTINATION } else { 0 };
                 m.nest(ORIGINAL, |m| tuple(m, 2, (3, *to)));
                 if let Via::Endpoint(endpoint) = via {
-                    replies = PROTOCOL | SOURCE | SOURCE_PORT;
+                    replies = PROTOCOL | SOURCE_PORT | if v4 { SOURCE } else { 0 };
                     m.nest(REPLY, |m| tuple(m, 1, (2, *endpoint)));
                 }
             }

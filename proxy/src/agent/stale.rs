@@ -73,6 +73,8 @@ fn add_frontend(serving: &mut Serving, to: SocketAddr, port: &L4Port) {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::expect_used, reason = "tests")]
+
     use super::*;
 
     fn serving(to: &str, endpoints: &[&str]) -> Serving {

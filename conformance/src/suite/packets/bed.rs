@@ -25,7 +25,7 @@ pub struct Bed<'r> {
     pub rig: &'r Rig,
     /// The agent on the node.
     pub agent: Agent,
-    /// How many Services were published, so that each has its name.
+    /// How often Services were published, so that they get new names.
     published: Cell<u32>,
 }
 
@@ -84,15 +84,20 @@ impl<'r> Bed<'r> {
         Ok(Self { rig, agent, published: Cell::new(0) })
     }
 
-    /// Publishes these Services and nothing else.
+    /// Publishes these Services and nothing else; they are others than those before.
     pub fn publish(&self, services: &[L4Service]) -> Result<()> {
+        self.published.set(self.published.get() + 1);
+        self.publish_as(&format!("s{}", self.published.get()), services)
+    }
+
+    /// Publishes these Services under names that begin so: a change of those that had the same names.
+    pub fn publish_as(&self, prefix: &str, services: &[L4Service]) -> Result<()> {
         let mut snapshot = Snapshot {
             service_cidrs: ["10.96.0.0/16", "fd00:96::/112"].iter().filter_map(|cidr| cidr.parse().ok()).collect(),
             ..Snapshot::default()
         };
-        for service in services {
-            self.published.set(self.published.get() + 1);
-            let name = ObjectRef::new("Service", "default", &format!("s{}", self.published.get()));
+        for (place, service) in services.iter().enumerate() {
+            let name = ObjectRef::new("Service", "default", &format!("{prefix}-{place}"));
             snapshot.services.insert(name, Part::new(service.clone()));
         }
         let faults = self.agent.publish(&snapshot, &node());

@@ -108,6 +108,8 @@ impl Messages {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::expect_used, reason = "tests")]
+
     use super::super::{attributes, messages};
     use super::*;
 

@@ -116,6 +116,8 @@ impl Tables {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::expect_used, reason = "tests")]
+
     use std::net::{IpAddr, Ipv4Addr};
 
     use rust_ingress_model::l4::{Data, Key, SetName};

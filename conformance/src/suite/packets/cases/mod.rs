@@ -1,9 +1,13 @@
 //! What is shown, a file per group.
 
+mod affinity;
 mod bytes;
+mod change;
 mod cluster_ip;
 mod external;
 mod node_port;
+mod policy;
+mod source;
 
 use anyhow::Result;
 
@@ -16,5 +20,9 @@ pub fn all(report: &mut Report) -> Result<()> {
     let rig = Rig::make()?;
     cluster_ip::all(&rig, report)?;
     node_port::all(&rig, report)?;
-    external::all(&rig, report)
+    external::all(&rig, report)?;
+    policy::all(&rig, report)?;
+    affinity::all(&rig, report)?;
+    source::all(&rig, report)?;
+    change::all(&rig, report)
 }
