@@ -139,9 +139,10 @@ pub fn explain(plan: &Plan, packet: &Packet) -> Explanation {
 fn origin(plan: &Plan, source: IpAddr) -> Origin {
     let node = plan.node();
     let pods = match &plan.settings().local_pods {
-        LocalPods::Cidrs(cidrs) => cidrs,
+        // A cluster without ranges of nodes.
+        LocalPods::Cidrs(cidrs) if node.pod_cidrs.is_empty() => cidrs,
         // Interfaces can't be seen from here; what comes from the node's own range comes in by one of theirs.
-        LocalPods::NodeCidrs | LocalPods::Interfaces(_) => &node.pod_cidrs,
+        _ => &node.pod_cidrs,
     };
     if is_among(source, &node.addresses) || is_among(source, &node.interface_addresses) {
         Origin::Node
@@ -171,6 +172,7 @@ fn hop(plan: &Plan, kernel: &Kernel, state: State) -> Hop {
         true => "egress: a Pod of this node, and an endpoint that doesn't see Pods' addresses",
         false if !translated => "no Service, and no egress SNAT for it: nothing is translated",
         false if state.origin == Origin::Pod => "from a Pod of this node: replies come back through it",
+        false if found(SetName::LocalPods) => "from a Pod of the cluster: replies come back through the node that it asked",
         false => "externalTrafficPolicy Local: the client's address is kept",
     };
     Hop { to, masqueraded, why }
