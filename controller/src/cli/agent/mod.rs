@@ -2,6 +2,9 @@
 
 mod check;
 mod cleanup;
+mod explain;
+mod render;
+mod source;
 mod sysctl;
 
 use std::process::ExitCode;
@@ -17,6 +20,10 @@ pub(super) struct AgentArgs {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Print what a node's kernel is programmed with, as nft text
+    Render(render::RenderArgs),
+    /// Say what a node does with a packet, and why
+    Explain(explain::ExplainArgs),
     /// Say what of this node stands in the agent's way, and which other programs do a part of its job
     Check(check::CheckArgs),
     /// Take away all that an agent made in the kernel of this node, and nothing else
@@ -27,6 +34,8 @@ enum Command {
 
 pub(super) fn agent(args: &AgentArgs) -> anyhow::Result<ExitCode> {
     match &args.command {
+        Command::Render(args) => render::render(args),
+        Command::Explain(args) => explain::explain(args),
         Command::Check(args) => check::check(args),
         Command::Cleanup => cleanup::cleanup(),
         Command::Sysctl => sysctl::sysctl(),
