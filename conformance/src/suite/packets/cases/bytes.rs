@@ -63,7 +63,7 @@ fn same_rules(family: Family, settings: &L4Settings) -> Result<()> {
     same(&dumped::table(&theirs, number)?, &dumped::table(&ours, number)?)
 }
 
-fn same(expected: &[String], found: &[String]) -> Result<()> {
+pub(super) fn same(expected: &[String], found: &[String]) -> Result<()> {
     let missing = expected.iter().filter(|line| !found.contains(line)).map(|line| format!("nft  {line}"));
     let more = found.iter().filter(|line| !expected.contains(line)).map(|line| format!("ours {line}"));
     let differences: Vec<String> = missing.chain(more).collect();

@@ -4,6 +4,7 @@ mod affinity;
 mod bytes;
 mod change;
 mod cluster_ip;
+mod elements;
 mod external;
 mod node_port;
 mod policy;
@@ -17,6 +18,7 @@ use super::rig::Rig;
 /// Runs all.
 pub fn all(report: &mut Report) -> Result<()> {
     bytes::all(report);
+    elements::all(report)?;
     let rig = Rig::make()?;
     cluster_ip::all(&rig, report)?;
     node_port::all(&rig, report)?;
