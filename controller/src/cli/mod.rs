@@ -37,7 +37,7 @@ enum Command {
     /// Validate a folder of manifests without serving it
     Check(check::CheckArgs),
     /// What the node agent does: what it programs, what becomes of a packet
-    Agent(agent::AgentArgs),
+    Agent(Box<agent::AgentArgs>),
     /// Serve what the process that watches says; `run` starts this by itself
     #[command(hide = true)]
     Proxy(proxy::ProxyArgs),
