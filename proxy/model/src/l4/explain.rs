@@ -167,7 +167,10 @@ fn hop(plan: &Plan, kernel: &Kernel, state: State) -> Hop {
     let why = match masqueraded {
         true if !translated => "egress: a Pod of this node, and no destination that sees Pods' addresses",
         true if found(SetName::Hairpin) => "a Pod that reaches itself: replies must come back through the node",
-        true if found(SetName::SourceKept) || found(SetName::SourceKeptNodePorts) => "sent by the node itself",
+        true if state.origin == Origin::Node => "sent by the node itself",
+        true if found(SetName::SourceKept) || found(SetName::SourceKeptNodePorts) => {
+            "from a Pod of the cluster, perhaps of another node: replies must come back through this one"
+        }
         true if found(SetName::Masqueraded) || found(SetName::MasqueradedNodePorts) => "replies must come back through this node",
         true => "egress: a Pod of this node, and an endpoint that doesn't see Pods' addresses",
         false if !translated => "no Service, and no egress SNAT for it: nothing is translated",

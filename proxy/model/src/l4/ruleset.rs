@@ -173,15 +173,17 @@ fn service_source(settings: &L4Settings) -> Vec<Rule> {
     let hairpin = rule([in_set(&[Load::SourceAddress, Load::DestinationAddress], SetName::Hairpin), masquerade()]);
     // A Pod of another node gets its answers through this one only where it asked its own node: at a ClusterIP, that is, and
     // not at this node's NodePort. Sources of the whole cluster's range don't tell one from the other.
-    let own_way =
-        matches!(settings.local_pods, LocalPods::Cidrs(_)).then(|| in_set(&[Load::OriginalAddress], SetName::ClusterIps));
+    let in_range = matches!(settings.local_pods, LocalPods::Cidrs(_));
+    let own_way = in_range.then(|| in_set(&[Load::OriginalAddress], SetName::ClusterIps));
     let keep =
         from_local_pods(settings).map(|from| Rule([from].into_iter().chain(own_way.clone()).chain([Step::Return]).collect()));
     let mut rules = vec![rule([Step::Jump(ChainName::Remember)]), hairpin];
     rules.extend(keep.filter(|_| !settings.masquerade_all));
     rules.extend(for_protocols(&[in_set(&ORIGINAL_FRONTEND, SetName::Masqueraded), masquerade()]));
     rules.extend(for_protocols(&[node(), in_set(&ORIGINAL_NODE_PORT, SetName::MasqueradedNodePorts), masquerade()]));
-    rules.push(rule([Step::SourceIsLocal { negated: true }, Step::Return]));
+    // Who isn't of this node keeps its source; in the range of the whole cluster that can't be told of a Pod.
+    let foreign = in_range.then(|| Step::InSet { key: vec![Load::SourceAddress], set: SetName::LocalPods, negated: true });
+    rules.push(Rule([Step::SourceIsLocal { negated: true }].into_iter().chain(foreign).chain([Step::Return]).collect()));
     rules.extend(for_protocols(&[in_set(&ORIGINAL_FRONTEND, SetName::SourceKept), masquerade()]));
     rules.extend(for_protocols(&[node(), in_set(&ORIGINAL_NODE_PORT, SetName::SourceKeptNodePorts), masquerade()]));
     rules
