@@ -75,7 +75,7 @@ cluster_packages() {
   local need
   for need in ip:iproute2 nsenter:util-linux mount:mount sysctl:procps containerd:containerd runc:runc conntrack:conntrack \
     nft:nftables iptables:iptables busybox:busybox-static nc:netcat-openbsd dig:dnsutils socat:socat iperf:iperf wget:wget \
-    python3:python3; do
+    python3:python3 curl:curl; do
     debian "${need%:*}" "${need#*:}"
   done
   debian /usr/lib/cni/bridge containernetworking-plugins

@@ -21,6 +21,8 @@ use crate::image::oci::{Image, Layer, LayerBuilder, write};
 pub const PAUSE: &str = "localhost/pause:1";
 /// The image of the echo server that suites put behind routes.
 pub const ECHO: &str = "registry.k8s.io/gateway-api/conformance/echo-basic:v0.2.0";
+/// Kubernetes' test server, with the tag that `examples/traffic-paths` has.
+const AGNHOST: &str = "registry.k8s.io/e2e-test-images/agnhost:2.66.1";
 
 /// Images that can be made here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -31,6 +33,8 @@ pub enum Stock {
     Coredns,
     /// The Gateway API suite's echo server: HTTP, h2c, HTTPS, gRPC, TCP, UDP, WebSocket.
     Echo,
+    /// Kubernetes' test server alone, with a shell and network tools: what `examples/traffic-paths` names.
+    Agnhost,
     /// All of Kubernetes' e2e suite: agnhost, busybox and others, under the names that the suite asks for.
     E2e,
     /// Istio's echo server, for the mesh profiles of the Gateway API suite.
@@ -82,6 +86,12 @@ fn images(stock: Stock, programs: &Programs) -> Result<Vec<Image>> {
         Stock::Echo => {
             let old = "registry.k8s.io/gateway-api/conformance/echo-basic:v0.1.0";
             vec![single(&[ECHO, old], &programs.need("echo-basic")?, "/echo-basic")?]
+        }
+        Stock::Agnhost => {
+            let mut layer = LayerBuilder::default();
+            layer.copy(&programs.need("agnhost")?, "/agnhost")?;
+            let (names, entrypoint) = (vec![AGNHOST.to_owned()], vec!["/agnhost".to_owned()]);
+            vec![Image { names, layers: vec![root()?, layer.finish()?], entrypoint, ..Image::default() }]
         }
         Stock::E2e => e2e(programs)?,
         Stock::Mesh => vec![mesh(programs)?],

@@ -2,11 +2,13 @@
 //!
 //! A suite is a file (or folder) here and a variant of [`Suite`]; it returns a [`Report`], and everything after that is done once.
 
+mod carrier;
 pub mod chart;
 pub mod faults;
 pub mod gateway;
 pub mod ingress;
 pub mod packets;
+pub mod paths;
 mod report;
 pub mod services;
 pub mod source;
@@ -48,6 +50,8 @@ enum Suite {
     Source(source::Arguments),
     /// The node agent with real packets, in network namespaces: every behaviour of Services at L4
     Packets(packets::Arguments),
+    /// Every path of `examples/traffic-paths` through the installed chart: what was seen, beside what `agent explain` predicts
+    Paths(paths::Arguments),
     /// What a user loses when something breaks or is replaced, under load, on the cluster with the chart
     Faults(faults::Arguments),
 }
@@ -67,6 +71,10 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
             Ran::InWan(passed) => return Ok(passed),
         },
         Suite::Faults(arguments) => match in_wan(&two_nodes(), |cluster| faults::run(cluster, arguments))? {
+            Ran::Here(report) => report,
+            Ran::InWan(passed) => return Ok(passed),
+        },
+        Suite::Paths(arguments) => match in_wan(&two_nodes(), |cluster| paths::run(cluster, arguments))? {
             Ran::Here(report) => report,
             Ran::InWan(passed) => return Ok(passed),
         },

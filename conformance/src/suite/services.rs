@@ -3,8 +3,6 @@
 //! `services-kube-proxy.txt` is that baseline: names of tests that the peer passes on this cluster. Where the cluster has no
 //! kube-proxy, the chart is installed in its place first.
 
-mod carrier;
-
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
@@ -14,7 +12,7 @@ use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
 use serde_json::Value;
 
-use super::{Case, Outcome, Report};
+use super::{Case, Outcome, Report, carrier};
 use crate::cluster::programs::Programs;
 use crate::cluster::{Cluster, KubeProxy, Options, Place, PodNetwork, Stock};
 

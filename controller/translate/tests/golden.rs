@@ -55,11 +55,19 @@ fn examples() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples")
 }
 
-/// The manifests of the example that a golden folder stands for.
+/// The manifests of the example that a golden folder stands for, those of its subfolders too.
 fn example(folder: &Path) -> Vec<String> {
     let Some(name) = folder.file_name().and_then(|name| name.to_str()?.strip_prefix("example-")) else { return Vec::new() };
-    let files = fs::read_dir(examples().join(name)).expect("the example is there").map(|entry| entry.unwrap().path());
-    let mut files: Vec<_> = files.filter(|path| path.extension().is_some_and(|extension| extension == "yaml")).collect();
+    let (mut folders, mut files) = (vec![examples().join(name)], Vec::new());
+    while let Some(folder) = folders.pop() {
+        for path in fs::read_dir(folder).expect("the example is there").map(|entry| entry.unwrap().path()) {
+            match path.is_dir() {
+                true => folders.push(path),
+                false => files.push(path),
+            }
+        }
+    }
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "yaml"));
     files.sort();
     files.iter().map(|path| fs::read_to_string(path).unwrap()).collect()
 }

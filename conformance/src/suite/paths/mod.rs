@@ -1,4 +1,5 @@
-//! `suite paths`: every path of `examples/traffic-paths`, applied through the installed chart, with real packets in both families.
+//! `cargo run -p rust-ingress-conformance -- suite paths`: every path of `examples/traffic-paths`, applied through the installed
+//! chart, with real packets in both families.
 //!
 //! For each packet three things are held against each other: where it came from and went to as the far end and the node's
 //! conntrack saw it, and what `rust-ingress agent explain` had predicted. Any difference fails the case.
@@ -88,7 +89,7 @@ pub fn run(cluster: &Cluster, arguments: &Arguments) -> Result<Report> {
         None => built::release()?,
     };
     carrier::install(cluster, Some(&program)).context("the chart can't be installed in place of kube-proxy")?;
-    cluster.load_stock(&[Stock::E2e])?;
+    cluster.load_stock(&[Stock::Agnhost])?;
     let mut report = Report::new("paths", cluster.describe());
     let rig = Rig { cluster, program };
     for (folder, title, case) in cases::ALL {

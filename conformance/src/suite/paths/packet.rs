@@ -62,7 +62,12 @@ impl<'a> Packet<'a> {
         let line = match self.transport {
             Transport::Tcp => format!("curl -sS -m 5 --local-port {port} http://{}/clientip", self.to),
             Transport::Udp => {
-                format!("printf clientip | nc -u -w 2 -s {} -p {port} {} {} | head -c 64", self.from.ip(), self.to.ip(), self.to.port())
+                format!(
+                    "printf clientip | nc -u -w 2 -s {} -p {port} {} {} | head -c 64",
+                    self.from.ip(),
+                    self.to.ip(),
+                    self.to.port()
+                )
             }
         };
         let said = match self.sender {

@@ -21,8 +21,12 @@ pub fn folder(name: &str) -> PathBuf {
 /// All documents of a YAML text, as objects.
 pub fn objects(yaml: &str) -> Vec<Object> {
     let documents: Vec<Value> = serde_saphyr::from_multiple(yaml).expect("YAML");
-    // Deployments are for the cluster: no source hands them on.
-    documents.into_iter().filter(|document| document["kind"] != "Deployment").map(object).collect()
+    // Deployments and DaemonSets are for the cluster: no source hands them on.
+    documents
+        .into_iter()
+        .filter(|document| !matches!(document["kind"].as_str(), Some("Deployment" | "DaemonSet")))
+        .map(object)
+        .collect()
 }
 
 /// One Kubernetes object.

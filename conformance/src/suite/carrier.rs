@@ -25,14 +25,19 @@ pub(super) fn install(cluster: &Cluster, program: Option<&PathBuf>) -> Result<()
     };
     let install = Install::on(cluster)?;
     install.image(&program).context("the image can't be made")?;
-    let pods = format!("l4.clusterCIDR={{{}}}", layout::POD_RANGES);
-    install.chart(PRESET, &[&pods])?;
+    with(cluster, &[])?;
     // The cluster starts CoreDNS with the API server's own address, because nothing carries Services yet. Now something does.
     let own = ["KUBERNETES_SERVICE_HOST-", "KUBERNETES_SERVICE_PORT-"];
     cluster.kubectl(&[&["-n", "kube-system", "set", "env", "deployment/coredns"], own.as_slice()].concat())?;
     let dns = ["-n", "kube-system", "rollout", "status", "deployment/coredns", "--timeout=120s"];
     cluster.kubectl(&dns).map_err(|error| error.context("CoreDNS doesn't reach the API server through its ClusterIP"))?;
     alone(cluster)
+}
+
+/// Upgrades what [`install`] installed to the preset with further values.
+pub(super) fn with(cluster: &Cluster, values: &[&str]) -> Result<()> {
+    let pods = format!("l4.clusterCIDR={{{}}}", layout::POD_RANGES);
+    Install::on(cluster)?.chart(PRESET, &[&[pods.as_str()], values].concat())
 }
 
 /// Fails where another program than the one that is meant carries Services on a node.
