@@ -2,7 +2,9 @@
 //!
 //! A test that passes proves nothing if something else carried it, so every node is asked before the run and after it.
 
+use std::fs;
 use std::path::PathBuf;
+use std::time::UNIX_EPOCH;
 
 use anyhow::{Context, Result, bail, ensure};
 
@@ -25,7 +27,9 @@ pub(super) fn install(cluster: &Cluster, program: Option<&PathBuf>) -> Result<()
     };
     let install = Install::on(cluster)?;
     install.image(&program).context("the image can't be made")?;
-    with(cluster, &[])?;
+    // The image's name is the same for every build: on a cluster that is up, another program must still roll the Pods.
+    let built = fs::metadata(&program)?.modified()?.duration_since(UNIX_EPOCH)?.as_secs();
+    with(cluster, &[&format!("podAnnotations.built=at-{built}")])?;
     // The cluster starts CoreDNS with the API server's own address, because nothing carries Services yet. Now something does.
     let own = ["KUBERNETES_SERVICE_HOST-", "KUBERNETES_SERVICE_PORT-"];
     cluster.kubectl(&[&["-n", "kube-system", "set", "env", "deployment/coredns"], own.as_slice()].concat())?;

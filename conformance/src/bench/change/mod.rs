@@ -1,5 +1,5 @@
 //! `bench change`: one change in the World until it is live, among 10,000 routes (1,000 Ingresses × 10 paths, 100 Services), and
-//! in a large cluster (10,000 Ingresses, 10,000 Services × 5 endpoints).
+//! in a large cluster (10,000 Ingresses, 10,000 Services × 5 endpoints), there also with what a node agent plans.
 //!
 //! In this process: World, `translate` and a running `Proxy`, as the program has them; every change is another Ingress' path or
 //! another Service's endpoint, and is live when `Proxy::publish` returns, as its contract says; that the change is served then
@@ -13,6 +13,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use rust_ingress_model::l4::plan::Plan;
+use rust_ingress_model::l4::{L4Settings, NodeFacts};
 use rust_ingress_model::{ListenerName, Snapshot};
 use rust_ingress_proxy::Proxy;
 use rust_ingress_proxy::options::Options;
@@ -37,12 +39,13 @@ const MEMORY_MIB: f64 = 40.0;
 pub fn run() -> Result<Report> {
     let (routes, from_nothing) = measure(objects::ROUTES, "", LIVE_MS)?;
     let (cluster, cluster_from_nothing) = measure(objects::CLUSTER, ", in a large cluster", LIVE_CLUSTER_MS)?;
+    let (l4, l4_from_nothing) = measure(objects::CLUSTER_L4, ", in a large cluster with a node agent", LIVE_CLUSTER_MS)?;
     let memory = memory::measure()?;
     Ok(Report {
         name: "change",
         columns: vec!["median".into(), "p99".into()],
         value: "held to the limit",
-        figures: routes.into_iter().chain(cluster).chain([memory]).collect(),
+        figures: routes.into_iter().chain(cluster).chain(l4).chain([memory]).collect(),
         notes: vec![
             format!(
                 "{} routes: {} Ingresses of {} paths, {} Services; from nothing to live: {:.0} ms.",
@@ -58,6 +61,10 @@ pub fn run() -> Result<Report> {
                 objects::CLUSTER.services,
                 objects::CLUSTER.endpoints,
                 cluster_from_nothing.as_secs_f64() * 1e3
+            ),
+            format!(
+                "With a node agent: the same, and the plan of a node with what differs from the one before, without the kernel; from nothing: {:.0} ms.",
+                l4_from_nothing.as_secs_f64() * 1e3
             ),
             format!(
                 "Change to live: {CHANGES} changes each, wall-clock time of apply, translate and publish; the median is held."
@@ -76,7 +83,10 @@ fn measure(size: Size, place: &str, limit: f64) -> Result<(Vec<Figure>, Duration
         bed.measure(&format!("one Service's endpoint{place}"), limit, endpoint)?,
         bed.measure(&format!("one Ingress' path{place}"), limit, path)?,
     ];
-    bed.asked(CHANGES)?;
+    // With a node agent the endpoints' addresses may be somebody's.
+    if !size.l4 {
+        bed.asked(CHANGES)?;
+    }
     Ok((figures, bed.first))
 }
 
@@ -86,25 +96,31 @@ struct Bed {
     world: World,
     settings: Settings,
     snapshot: Arc<Snapshot>,
+    plan: Plan,
+    node: NodeFacts,
     proxy: Option<Proxy>,
     first: Duration,
 }
 
 impl Bed {
     fn start(size: Size) -> Result<Self> {
-        let settings =
-            Settings { origin: Origin::Files, http: vec![SocketAddr::from(([127, 0, 0, 1], 0))], ..Settings::default() };
+        let http = vec![SocketAddr::from(([127, 0, 0, 1], 0))];
+        let settings = Settings { origin: Origin::Files, http, l4: size.l4, ..Settings::default() };
+        let node = NodeFacts { name: "node".into(), ..NodeFacts::default() };
         let proxy = Proxy::start(Options { workers: 2, ..Options::default() })?;
         let start = Instant::now();
-        let mut world = World::default();
+        let mut world = World::new(&settings);
         size.all().for_each(|object| world.apply(Change::Put(object)));
         world.take_dirty();
         let (snapshot, _) = translate(&world, &settings, &Snapshot::default(), &Dirty::all());
         let snapshot = Arc::new(snapshot);
+        let (plan, _) = Plan::empty(L4Settings::default()).next(&snapshot, &node);
+        ensure!(plan.faults().next().is_none(), "the bench's Services have faults: {:?}", plan.faults().next());
+        ensure!(plan.elements().len() >= if size.l4 { size.services * size.endpoints } else { 0 }, "nothing is planned");
         let faults = proxy.publish(snapshot.clone(), &world.key_store(&snapshot, &settings));
         ensure!(faults.is_empty(), "listeners could not be opened: {faults:?}");
         ensure!(snapshot.faults().next().is_none(), "the bench's objects have faults: {:?}", snapshot.faults().next());
-        Ok(Self { size, world, settings, snapshot, proxy: Some(proxy), first: start.elapsed() })
+        Ok(Self { size, world, settings, snapshot, plan, node, proxy: Some(proxy), first: start.elapsed() })
     }
 
     /// Applies as many changes as [`CHANGES`], one at a time.
@@ -119,6 +135,9 @@ impl Bed {
             let (next, _) = translate(&self.world, &self.settings, &self.snapshot, &dirty);
             ensure!(next != *self.snapshot, "{what}: change {number} changed nothing");
             self.snapshot = Arc::new(next);
+            if self.size.l4 {
+                self.plan = self.plan.next(&self.snapshot, &self.node).0;
+            }
             proxy.publish(self.snapshot.clone(), &self.world.key_store(&self.snapshot, &self.settings));
             times.push(start.elapsed().as_secs_f64() * 1e3);
         }

@@ -19,22 +19,27 @@ pub struct Size {
     pub services: usize,
     /// Endpoints of each.
     pub endpoints: usize,
+    /// Whether Services have ClusterIPs, and endpoints addresses that a kernel may be given for them.
+    pub l4: bool,
 }
 
 /// 10,000 routes on few Services: a site with many paths.
-pub const ROUTES: Size = Size { ingresses: 1000, paths: 10, services: 100, endpoints: 2 };
+pub const ROUTES: Size = Size { ingresses: 1000, paths: 10, services: 100, endpoints: 2, l4: false };
 /// 10,000 Ingresses, each to a Service of its own: a large cluster.
-pub const CLUSTER: Size = Size { ingresses: 10_000, paths: 1, services: 10_000, endpoints: 5 };
+pub const CLUSTER: Size = Size { ingresses: 10_000, paths: 1, services: 10_000, endpoints: 5, l4: false };
+/// The same with a node agent.
+pub const CLUSTER_L4: Size = Size { l4: true, ..CLUSTER };
+
 impl Size {
     /// All of them, as the World takes them.
     pub fn all(self) -> impl Iterator<Item = Object> {
-        let services = (0..self.services).flat_map(move |n| [service(n), self.slice(n, 0)]);
+        let services = (0..self.services).flat_map(move |n| [self.service(n), self.slice(n, 0)]);
         services.chain((0..self.ingresses).map(move |n| self.ingress(n, 0)))
     }
 
     /// All of them, as JSON documents (which are YAML documents).
     pub fn documents(self) -> impl Iterator<Item = Value> {
-        let services = (0..self.services).flat_map(move |n| [service_document(n), self.slice_document(n, 0)]);
+        let services = (0..self.services).flat_map(move |n| [self.service_document(n), self.slice_document(n, 0)]);
         services.chain((0..self.ingresses).map(move |n| self.ingress_document(n, 0)))
     }
 
@@ -64,11 +69,12 @@ impl Size {
     }
 
     fn slice_document(self, number: usize, version: usize) -> Value {
-        // 127.1.0.0/16 and 127.2.0.0/15: loopback, where nothing listens on port 9.
-        let first = format!("127.1.{}.{}", version / 250, version % 250 + 1);
+        // 127.1.0.0/16 and 127.2.0.0/15: loopback, where nothing listens on port 9. An agent would refuse to program that.
+        let net = if self.l4 { 10 } else { 127 };
+        let first = format!("{net}.1.{}.{}", version / 250, version % 250 + 1);
         let others = (1..self.endpoints).map(|other| {
             let place = number * (self.endpoints - 1) + other;
-            format!("127.{}.{}.{}", 2 + place / 62_500, place / 250 % 250, place % 250 + 1)
+            format!("{net}.{}.{}.{}", 2 + place / 62_500, place / 250 % 250, place % 250 + 1)
         });
         let endpoints: Vec<Value> = std::iter::once(first).chain(others).map(|address| json!({"addresses": [address]})).collect();
         json!({
@@ -81,10 +87,22 @@ impl Size {
             "endpoints": endpoints
         })
     }
-}
 
-fn service(number: usize) -> Object {
-    Object::Service(Box::new(typed(service_document(number))))
+    fn service(self, number: usize) -> Object {
+        Object::Service(Box::new(typed(self.service_document(number))))
+    }
+
+    fn service_document(self, number: usize) -> Value {
+        let mut document = json!({
+            "apiVersion": "v1", "kind": "Service",
+            "metadata": {"name": format!("service-{number}"), "namespace": "bench"},
+            "spec": {"ports": [{"name": "http", "port": 80, "targetPort": 8080}]}
+        });
+        if self.l4 {
+            document["spec"]["clusterIPs"] = json!([format!("172.16.{}.{}", number / 250, number % 250 + 1)]);
+        }
+        document
+    }
 }
 
 /// The path of one rule.
@@ -94,14 +112,6 @@ pub fn path(rule: usize, version: usize) -> String {
 
 fn host(number: usize) -> String {
     format!("host-{number}.example.com")
-}
-
-fn service_document(number: usize) -> Value {
-    json!({
-        "apiVersion": "v1", "kind": "Service",
-        "metadata": {"name": format!("service-{number}"), "namespace": "bench"},
-        "spec": {"ports": [{"name": "http", "port": 80, "targetPort": 8080}]}
-    })
 }
 
 fn typed<T: serde::de::DeserializeOwned>(document: Value) -> T {
