@@ -10,8 +10,11 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::built;
 use crate::chart::install::Install;
-use crate::cluster::{Cluster, KubeProxy, Place, layout};
+use crate::cluster::programs::Programs;
+use crate::cluster::{Cluster, KubeProxy, Node, Place, layout};
 
+/// Where the API server is for Pods: the first address of the Services' range.
+const API_CLUSTER_IP: &str = "10.96.0.1";
 /// The chart's values for it.
 const PRESET: &str = "replace-kube-proxy.yaml";
 
@@ -25,6 +28,11 @@ pub(super) fn install(cluster: &Cluster, program: Option<&PathBuf>) -> Result<()
         Some(program) => program.clone(),
         None => built::release()?,
     };
+    let kubectl = Programs::cached()?.need("kubectl")?.display().to_string();
+    // The control: without us nothing carries the API server's ClusterIP. Rules of an earlier run stay, and say nothing of it.
+    if !has_table(cluster, Node(1))? && asked(cluster, &kubectl).is_ok() {
+        bail!("the API server answers at {API_CLUSTER_IP} before anything of ours is there: what passes may be another's doing");
+    }
     let install = Install::on(cluster)?;
     install.image(&program).context("the image can't be made")?;
     // The image's name is the same for every build: on a cluster that is up, another program must still roll the Pods.
@@ -35,6 +43,7 @@ pub(super) fn install(cluster: &Cluster, program: Option<&PathBuf>) -> Result<()
     cluster.kubectl(&[&["-n", "kube-system", "set", "env", "deployment/coredns"], own.as_slice()].concat())?;
     let dns = ["-n", "kube-system", "rollout", "status", "deployment/coredns", "--timeout=120s"];
     cluster.kubectl(&dns).map_err(|error| error.context("CoreDNS doesn't reach the API server through its ClusterIP"))?;
+    asked(cluster, &kubectl).map_err(|error| error.context("a node doesn't reach the API server through its ClusterIP"))?;
     alone(cluster)
 }
 
@@ -42,6 +51,18 @@ pub(super) fn install(cluster: &Cluster, program: Option<&PathBuf>) -> Result<()
 pub(super) fn with(cluster: &Cluster, values: &[&str]) -> Result<()> {
     let pods = format!("l4.clusterCIDR={{{}}}", layout::POD_RANGES);
     Install::on(cluster)?.chart(PRESET, &[&[pods.as_str()], values].concat())
+}
+
+/// Asks the API server by its ClusterIP, from a node.
+fn asked(cluster: &Cluster, kubectl: &str) -> Result<()> {
+    let kubeconfig = format!("--kubeconfig={}", cluster.kubeconfig().display());
+    let server = format!("--server=https://{API_CLUSTER_IP}");
+    let line = [kubectl, &kubeconfig, &server, "--request-timeout=3s", "get", "--raw", "/livez"];
+    cluster.run(Place::Network(1), &line).map(drop)
+}
+
+fn has_table(cluster: &Cluster, node: Node) -> Result<bool> {
+    Ok(cluster.run(Place::Network(node.0), &["nft", "list", "tables"])?.contains("table ip rust-ingress"))
 }
 
 /// Fails where another program than the one that is meant carries Services on a node.

@@ -125,7 +125,8 @@ pub fn run(cluster: &Cluster, arguments: &Arguments) -> Result<Report> {
     let programs = Programs::cached()?;
     programs.need_all(&["e2e.test", "ginkgo"])?;
     cluster.load_stock(&[Stock::E2e])?;
-    let mut report = Report::new("services", cluster.describe());
+    let name = if cluster.options().kube_proxy == KubeProxy::None { "services-agent" } else { "services" };
+    let mut report = Report::new(name, cluster.describe());
     carrier::install(cluster, arguments.program.as_ref())?;
     let said = ginkgo(arguments, &programs, cluster)?;
     carrier::alone(cluster)?;
