@@ -42,6 +42,8 @@ pub(super) struct State {
     written: bool,
     /// Whether anything was ever published: before that, nothing is ours to repair.
     begun: bool,
+    /// The agent that has taken over from this one, by its port: the tables are its.
+    successor: Option<u32>,
     /// Whether the kernel may remember clients of sessions.
     sticky: bool,
     counters: Counters,
@@ -52,7 +54,8 @@ impl State {
     pub fn new(settings: L4Settings, tables: Tables) -> Result<Self, StartError> {
         let conntrack = Netlink::open(0).map_err(StartError::Netlink)?;
         let plan = Plan::empty(settings);
-        Ok(Self { tables, conntrack, plan, written: false, begun: false, sticky: false, counters: Counters::default() })
+        let counters = Counters::default();
+        Ok(Self { tables, conntrack, plan, written: false, begun: false, successor: None, sticky: false, counters })
     }
 
     /// See [`super::Agent::publish`].
@@ -62,7 +65,13 @@ impl State {
         let first = !std::mem::replace(&mut self.begun, true);
         let sticky = |((_, set), _): (&(Family, SetName), &usize)| matches!(set, SetName::Sticky | SetName::StickyNodePorts);
         self.sticky |= self.plan.counts().iter().any(sticky);
-        let written = if self.written { self.change(&change) } else { self.write() };
+        // The plan of one that is overtaken is kept for when the other is gone.
+        let overtaken = !first && self.is_overtaken();
+        let written = match self.written {
+            _ if overtaken => Ok(()),
+            true => self.change(&change),
+            false => self.write(),
+        };
         let stale = if first { stale::all(&self.plan) } else { stale::between(&old, &self.plan) };
         match conntrack::forget(&mut self.conntrack, &stale) {
             Ok(count) => self.counters.flows_forgotten += u64::try_from(count).unwrap_or_default(),
@@ -81,7 +90,7 @@ impl State {
 
     /// Writes what isn't written yet; whether there was anything.
     pub fn settle(&mut self) -> bool {
-        if self.written || !self.begun {
+        if self.written || !self.begun || self.is_overtaken() {
             return false;
         }
         if let Err(error) = self.write() {
@@ -94,6 +103,12 @@ impl State {
     pub fn drifted(&mut self) {
         if !self.begun {
             return;
+        }
+        if let Some(port) = self.tables.successor() {
+            if self.successor.replace(port).is_none() {
+                tracing::info!(port, "another agent has taken over this node's Services; they are left to it");
+            }
+            return self.distrust();
         }
         self.counters.drifts += 1;
         self.distrust();
@@ -115,6 +130,18 @@ impl State {
     /// What was done so far.
     pub fn counters(&self) -> Counters {
         self.counters
+    }
+
+    /// Whether another agent has the tables, and still runs.
+    fn is_overtaken(&mut self) -> bool {
+        if self.successor.is_none() {
+            return false;
+        }
+        self.successor = self.tables.successor();
+        if self.successor.is_none() {
+            tracing::info!("the agent that had taken over is gone; this one programs the node's Services again");
+        }
+        self.successor.is_some()
     }
 
     fn change(&mut self, change: &PlanChange) -> Result<(), CommitError> {

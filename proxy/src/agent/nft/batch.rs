@@ -6,6 +6,7 @@ use std::io;
 use rustix::io::Errno;
 use thiserror::Error;
 
+use super::owner;
 use crate::agent::netlink::{Messages, Netlink, flags};
 
 /// The subsystem of nf_tables, the upper byte of a message's kind.
@@ -18,6 +19,7 @@ const END: u16 = 0x11;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     NewTable = 0,
+    GetTable = 1,
     DeleteTable = 2,
     NewChain = 3,
     NewRule = 6,
@@ -161,11 +163,15 @@ impl Finished {
     }
 }
 
-/// Makes a table, and an empty one of it: an old one goes, with all in it.
-pub(super) fn replace_table(batch: &mut Batch, family: u8, table: &str) {
+/// Makes a table that says whose it is, and an empty one of it: an old one goes, with all in it.
+pub(super) fn replace_table(batch: &mut Batch, family: u8, table: &str, owner: u32) {
     new_table(batch, family, table);
     delete_table(batch, family, table);
-    new_table(batch, family, table);
+    batch.add(Kind::NewTable, flags::CREATE, family, format!("table {table}"), |m| {
+        m.text(1, table);
+        m.number(2, 0);
+        m.bytes(owner::USER_DATA, &owner::comment(owner));
+    });
 }
 
 /// Deletes a table with all in it.

@@ -7,6 +7,7 @@ mod affinity;
 mod batch;
 mod element;
 mod expression;
+mod owner;
 mod ruleset;
 
 use std::io;
@@ -50,7 +51,7 @@ impl Tables {
         let clients = affinity::dump(&mut self.netlink)?;
         let mut batch = Batch::new();
         for ruleset in rulesets {
-            batch::replace_table(&mut batch, ruleset::number(ruleset.family), TABLE);
+            batch::replace_table(&mut batch, ruleset::number(ruleset.family), TABLE, self.port());
             ruleset::add(&mut batch, ruleset);
         }
         element::change(&mut batch, Change::Add, elements);
@@ -60,6 +61,11 @@ impl Tables {
         batch.finish().commit(&mut self.netlink)
     }
 
+    /// The port of another agent that wrote the tables last, and lives. It was started after this one.
+    pub fn successor(&mut self) -> Option<u32> {
+        owner::of_table(&mut self.netlink).filter(|port| *port != self.netlink.port() && owner::lives(*port))
+    }
+
     /// Has the kernel look at rules, and keeps nothing of them.
     ///
     /// # Errors
@@ -67,7 +73,7 @@ impl Tables {
     pub fn try_out(&mut self, rulesets: &[Ruleset]) -> Result<(), CommitError> {
         let mut batch = Batch::new();
         for ruleset in rulesets {
-            batch::replace_table(&mut batch, ruleset::number(ruleset.family), TABLE);
+            batch::replace_table(&mut batch, ruleset::number(ruleset.family), TABLE, self.port());
             ruleset::add(&mut batch, ruleset);
         }
         batch.without_end().commit(&mut self.netlink)
