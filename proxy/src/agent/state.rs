@@ -104,8 +104,10 @@ impl State {
         if !self.begun {
             return;
         }
-        if let Some(port) = self.tables.successor() {
-            if self.successor.replace(port).is_none() {
+        let before = self.successor;
+        self.successor = self.tables.successor(before);
+        if let Some(port) = self.successor {
+            if before.is_none() {
                 tracing::info!(port, "another agent has taken over this node's Services; they are left to it");
             }
             return self.distrust();
@@ -137,7 +139,7 @@ impl State {
         if self.successor.is_none() {
             return false;
         }
-        self.successor = self.tables.successor();
+        self.successor = self.tables.successor(self.successor);
         if self.successor.is_none() {
             tracing::info!("the agent that had taken over is gone; this one programs the node's Services again");
         }

@@ -61,9 +61,12 @@ impl Tables {
         batch.finish().commit(&mut self.netlink)
     }
 
-    /// The port of another agent that wrote the tables last, and lives. It was started after this one.
-    pub fn successor(&mut self) -> Option<u32> {
-        owner::of_table(&mut self.netlink).filter(|port| *port != self.netlink.port() && owner::lives(*port))
+    /// The port of another agent that lives and has the tables: the one known so far, whatever has become of the tables since,
+    /// or the one that wrote them last.
+    pub fn successor(&mut self, known: Option<u32>) -> Option<u32> {
+        let own = self.port();
+        let other = |port: &u32| *port != own && owner::lives(*port);
+        known.filter(other).or_else(|| owner::of_table(&mut self.netlink).filter(other))
     }
 
     /// Has the kernel look at rules, and keeps nothing of them.
