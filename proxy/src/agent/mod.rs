@@ -9,6 +9,7 @@
 
 pub mod conntrack;
 mod drift;
+mod health;
 pub mod netlink;
 pub mod nft;
 mod stale;
@@ -25,10 +26,12 @@ use rust_ingress_model::l4::{By, ChainName, EgressSnat, Family, L4Settings, Node
 use rust_ingress_model::{Fault, Snapshot};
 use thiserror::Error;
 
+pub use health::Ports;
 pub use state::Counters;
 pub use sysctl::Sysctl;
 
 use drift::Watch;
+use health::{Health, Server};
 use nft::{CommitError, Tables};
 use state::State;
 
@@ -43,11 +46,13 @@ pub struct Options {
     pub settings: L4Settings,
     /// Kernel settings to make at start; see [`sysctl`]. Empty: none.
     pub sysctls: Vec<Sysctl>,
+    /// Where it says how it is.
+    pub ports: Ports,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { settings: L4Settings::default(), sysctls: Sysctl::usual() }
+        Self { settings: L4Settings::default(), sysctls: Sysctl::usual(), ports: Ports::default() }
     }
 }
 
@@ -78,7 +83,9 @@ impl Agent {
         let tables = Tables::open().map_err(StartError::Netlink)?;
         let port = tables.port();
         sysctl::apply(&options.sysctls);
-        let state = Arc::new(Mutex::new(State::new(options.settings, tables)?));
+        let health = Arc::new(Health::default());
+        let server = Server::start(&options.ports, health.clone()).map_err(StartError::Thread)?;
+        let state = Arc::new(Mutex::new(State::new(options.settings, tables, (health, server))?));
         let watch = Watch::start(state.clone(), port)?;
         Ok(Self { state, watch })
     }

@@ -3,6 +3,7 @@
 //! The kernel is never read back: what we wrote is what is there, unless somebody else wrote too. That is heard of (`drift`), or
 //! shows when a transaction is refused; both end in writing everything anew, in one transaction that no packet falls through.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rust_ingress_model::l4::plan::{Plan, PlanChange};
@@ -10,6 +11,7 @@ use rust_ingress_model::l4::{Family, L4Settings, NodeFacts, SetName};
 use rust_ingress_model::{Fault, Snapshot};
 
 use super::conntrack;
+use super::health::{Health, Server};
 use super::netlink::Netlink;
 use super::nft::{CommitError, Pairs, Tables};
 use super::stale;
@@ -47,15 +49,18 @@ pub(super) struct State {
     /// Whether the kernel may remember clients of sessions.
     sticky: bool,
     counters: Counters,
+    health: Arc<Health>,
+    server: Server,
 }
 
 impl State {
     /// Nothing planned, nothing known.
-    pub fn new(settings: L4Settings, tables: Tables) -> Result<Self, StartError> {
+    pub fn new(settings: L4Settings, tables: Tables, (health, server): (Arc<Health>, Server)) -> Result<Self, StartError> {
         let conntrack = Netlink::open(0).map_err(StartError::Netlink)?;
         let plan = Plan::empty(settings);
         let counters = Counters::default();
-        Ok(Self { tables, conntrack, plan, written: false, begun: false, successor: None, sticky: false, counters })
+        let (written, begun, successor, sticky) = (false, false, None, false);
+        Ok(Self { tables, conntrack, plan, written, begun, successor, sticky, counters, health, server })
     }
 
     /// See [`super::Agent::publish`].
@@ -65,16 +70,24 @@ impl State {
         let first = !std::mem::replace(&mut self.begun, true);
         let sticky = |((_, set), _): (&(Family, SetName), &usize)| matches!(set, SetName::Sticky | SetName::StickyNodePorts);
         self.sticky |= self.plan.counts().iter().any(sticky);
+        self.server.check_at(&self.health.planned(&self.plan));
         // The plan of one that is overtaken is kept for when the other is gone.
         let overtaken = !first && self.is_overtaken();
         let written = match self.written {
-            _ if overtaken => Ok(()),
+            _ if overtaken => {
+                self.health.written();
+                Ok(())
+            }
             true => self.change(&change),
             false => self.write(),
         };
         let stale = if first { stale::all(&self.plan) } else { stale::between(&old, &self.plan) };
         match conntrack::forget(&mut self.conntrack, &stale) {
-            Ok(count) => self.counters.flows_forgotten += u64::try_from(count).unwrap_or_default(),
+            Ok(count) => {
+                let count = u64::try_from(count).unwrap_or_default();
+                self.counters.flows_forgotten += count;
+                self.health.metrics.forgot(count);
+            }
             Err(error) => {
                 tracing::warn!(%error, "stale UDP flows can't be forgotten: clients may send to endpoints that are gone");
             }
@@ -113,6 +126,7 @@ impl State {
             return self.distrust();
         }
         self.counters.drifts += 1;
+        self.health.metrics.drifted();
         self.distrust();
         if self.settle() && self.written {
             tracing::warn!("another program changed our nftables tables; they are as they should be again");
@@ -148,13 +162,14 @@ impl State {
 
     fn change(&mut self, change: &PlanChange) -> Result<(), CommitError> {
         if change.is_empty() {
+            self.health.written();
             return Ok(());
         }
         let begin = Instant::now();
         match self.tables.change(&change.chains, &change.removed, &change.added) {
             Ok(()) => {
                 self.counters.changes += 1;
-                self.counters.last = begin.elapsed();
+                self.synced(false, begin.elapsed());
                 self.forget_clients(change);
                 Ok(())
             }
@@ -162,8 +177,9 @@ impl State {
             Err(error) => {
                 if error.is_drift() {
                     self.counters.drifts += 1;
+                    self.health.metrics.drifted();
                 }
-                self.counters.failures += 1;
+                self.failed();
                 tracing::warn!(%error, "a change to the kernel's tables was refused; all of them are written anew");
                 self.write()
             }
@@ -179,11 +195,22 @@ impl State {
         match &result {
             Ok(()) => {
                 self.counters.full_writes += 1;
-                self.counters.last = begin.elapsed();
+                self.synced(true, begin.elapsed());
             }
-            Err(_) => self.counters.failures += 1,
+            Err(_) => self.failed(),
         }
         result
+    }
+
+    fn synced(&mut self, everything: bool, took: Duration) {
+        self.counters.last = took;
+        self.health.metrics.synced(everything, took);
+        self.health.written();
+    }
+
+    fn failed(&mut self) {
+        self.counters.failures += 1;
+        self.health.metrics.failed();
     }
 
     /// Clients of endpoints that are gone choose anew; those of endpoints that only moved to another index don't.

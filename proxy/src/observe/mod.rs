@@ -24,6 +24,9 @@ use crate::server::sockets::Sharing;
 use access_log::AccessLog;
 use http::Servers;
 
+pub(crate) use http::{JSON, OPEN_METRICS, TEXT, respond, serve};
+pub(crate) use time::rfc3339;
+
 pub use http::Ports;
 pub use metrics::{ListenerMetrics, Metrics, Rejection, UpstreamMetrics};
 pub use time::http_date;

@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 /// A moment in UTC with milliseconds: `2026-11-23T10:44:07.012Z`. Moments before 1970 show as 1970.
-pub(super) fn rfc3339(at: SystemTime) -> String {
+pub(crate) fn rfc3339(at: SystemTime) -> String {
     let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let (year, month, day) = civil(since.as_secs() / 86_400);
     let second = since.as_secs() % 86_400;

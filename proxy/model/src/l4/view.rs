@@ -92,7 +92,10 @@ impl L4Service {
     /// balancers leave before the last is gone.
     pub fn ready_on(&self, node: &NodeFacts) -> usize {
         let endpoints = self.ports.iter().flat_map(|port| &port.endpoints);
-        let ready = endpoints.filter(|endpoint| endpoint.ready && is_here(endpoint, node));
+        // A Pod of both families is counted once: in the family of the first ClusterIP, as kube-proxy has it.
+        let first = self.cluster_ips.first().map(|address| Family::of(*address));
+        let counts = |endpoint: &&L4Endpoint| first.is_none_or(|family| Family::of(endpoint.address.ip()) == family);
+        let ready = endpoints.filter(|endpoint| endpoint.ready && is_here(endpoint, node)).filter(counts);
         ready.map(|endpoint| endpoint.address.ip()).collect::<BTreeSet<IpAddr>>().len()
     }
 }

@@ -28,6 +28,8 @@ use crate::server::sockets::{self, Sharing};
 use loopback::LoopbackHost;
 use router::{ADMIN, HEALTH, Router};
 
+pub(crate) use router::{JSON, OPEN_METRICS, TEXT, respond};
+
 /// Requests in work at a time, per port; more are answered 503.
 const CONCURRENCY: usize = 32;
 
@@ -162,13 +164,21 @@ async fn health_until(
 }
 
 async fn stack_health(listener: TcpListener, observer: Weak<Observer>) {
-    let stack = ServiceBuilder::new().load_shed().concurrency_limit(CONCURRENCY).timeout(TIMEOUT);
-    accept("health", listener, stack.service(Router::new(&HEALTH, observer))).await;
+    serve("health", listener, Router::new(&HEALTH, observer)).await;
 }
 
 async fn stack_admin(listener: TcpListener, observer: Weak<Observer>) {
+    serve("admin", listener, LoopbackHost(Router::new(&ADMIN, observer))).await;
+}
+
+/// Serves a port for as long as the runtime runs, within the bounds of all such ports.
+pub(crate) async fn serve<S>(what: &'static str, listener: TcpListener, answers: S)
+where
+    S: Service<Request<Incoming>, Response = Response<Full<Bytes>>, Error = BoxError> + Clone + Send + 'static,
+    S::Future: Send,
+{
     let stack = ServiceBuilder::new().load_shed().concurrency_limit(CONCURRENCY).timeout(TIMEOUT);
-    accept("admin", listener, stack.layer_fn(LoopbackHost).service(Router::new(&ADMIN, observer))).await;
+    accept(what, listener, stack.service(answers)).await;
 }
 
 /// Accepts connections for as long as the runtime runs.
@@ -213,6 +223,6 @@ where
 {
     Ok(stack.oneshot(request).await.unwrap_or_else(|error| {
         let text = format!("{error}; ask again later\n");
-        router::respond(StatusCode::SERVICE_UNAVAILABLE, router::TEXT, text)
+        respond(StatusCode::SERVICE_UNAVAILABLE, TEXT, text)
     }))
 }

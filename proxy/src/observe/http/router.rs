@@ -14,9 +14,11 @@ use tower::{BoxError, Service};
 use crate::observe::{Observer, Readiness, time};
 
 /// Plain text.
-pub(super) const TEXT: &str = "text/plain; charset=utf-8";
-const JSON: &str = "application/json";
-const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+pub(crate) const TEXT: &str = "text/plain; charset=utf-8";
+/// JSON.
+pub(crate) const JSON: &str = "application/json";
+/// OpenMetrics.
+pub(crate) const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 type Answer = Result<Response<Full<Bytes>>, BoxError>;
 type Handler = fn(&Observer) -> Answer;
@@ -76,7 +78,7 @@ impl<B> Service<Request<B>> for Router {
 }
 
 /// A whole response.
-pub(super) fn respond(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+pub(crate) fn respond(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(body.into()));
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));

@@ -6,6 +6,7 @@ mod change;
 mod cluster_ip;
 mod elements;
 mod external;
+mod health;
 mod node_port;
 mod policy;
 mod source;
@@ -26,5 +27,7 @@ pub fn all(report: &mut Report) -> Result<()> {
     policy::all(&rig, report)?;
     affinity::all(&rig, report)?;
     source::all(&rig, report)?;
-    change::all(&rig, report)
+    change::all(&rig, report)?;
+    health::all(&rig, report);
+    Ok(())
 }
