@@ -16,13 +16,13 @@ const LAN: &str = "192.168.7.1";
 
 /// TCP, UDP and ping; to a LAN as well; and the control without SNAT.
 pub fn egress(rig: &Rig<'_>, said: &mut Vec<String>) -> Result<()> {
-    let port = outside::start()?;
     let (sender, node, own) = client(rig, "path-7")?;
     let lan = format!("{LAN}/32");
     rig.cluster.run(Place::Wan, &["ip", "addr", "replace", &lan, "dev", "lo"])?;
+    let servers = [WAN_V4.parse()?, WAN_V6.parse()?, LAN.parse()?];
+    let port = outside::start(&servers)?;
     let sent = (|| -> Result<()> {
-        for address in [WAN_V4, WAN_V6, LAN] {
-            let address = address.parse()?;
+        for address in servers {
             for transport in BOTH {
                 let packet = Packet::new(&sender, transport, like(&own, address)?, SocketAddr::new(address, port), node);
                 said.push(compare(rig, &packet, true)?);

@@ -1,4 +1,4 @@
-//! A server outside the cluster that says whom it saw: HTTP and UDP, on every address of the outside world.
+//! A server outside the cluster that says whom it saw: HTTP and UDP, on addresses of the outside world.
 
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
@@ -6,24 +6,27 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-/// Answers until the suite ends; the port.
-pub fn start() -> Result<u16> {
+/// Answers on these addresses until the suite ends; the port.
+pub fn start(addresses: &[IpAddr]) -> Result<u16> {
     let listener = TcpListener::bind((Ipv6Addr::UNSPECIFIED, 0))?;
     let port = listener.local_addr()?.port();
-    let socket = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, port))?;
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
             let Ok(peer) = stream.peer_addr() else { continue };
             answer(stream, peer);
         }
     });
-    std::thread::spawn(move || {
-        let mut buffer = [0; 64];
-        while let Ok((_, peer)) = socket.recv_from(&mut buffer) {
-            // A client that is gone hears nothing.
-            drop(socket.send_to(plain(peer).to_string().as_bytes(), peer));
-        }
-    });
+    // A socket of its own for each address, so that answers come from where was asked.
+    for address in addresses {
+        let socket = UdpSocket::bind((*address, port))?;
+        std::thread::spawn(move || {
+            let mut buffer = [0; 64];
+            while let Ok((_, peer)) = socket.recv_from(&mut buffer) {
+                // A client that is gone hears nothing.
+                drop(socket.send_to(peer.to_string().as_bytes(), peer));
+            }
+        });
+    }
     Ok(port)
 }
 
