@@ -1,7 +1,7 @@
 //! A node with the agent on it, and Services as translation would give them.
 
-use std::cell::Cell;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context, Result, ensure};
 use rust_ingress_model::l4::{L4Endpoint, L4Port, L4Service, L4Settings, NodeFacts, Transport};
@@ -26,7 +26,7 @@ pub struct Bed<'r> {
     /// The agent on the node.
     pub agent: Agent,
     /// How often Services were published, so that they get new names.
-    published: Cell<u32>,
+    published: AtomicU32,
 }
 
 /// This node, as its object has it.
@@ -81,13 +81,13 @@ impl<'r> Bed<'r> {
     pub fn start(rig: &'r Rig, settings: L4Settings) -> Result<Self> {
         let options = Options { settings, ..Options::default() };
         let agent = rig.node.inside(|| Agent::start(options).context("the agent"))?;
-        Ok(Self { rig, agent, published: Cell::new(0) })
+        Ok(Self { rig, agent, published: AtomicU32::new(0) })
     }
 
     /// Publishes these Services and nothing else; they are others than those before.
     pub fn publish(&self, services: &[L4Service]) -> Result<()> {
-        self.published.set(self.published.get() + 1);
-        self.publish_as(&format!("s{}", self.published.get()), services)
+        let number = self.published.fetch_add(1, Ordering::Relaxed);
+        self.publish_as(&format!("s{number}"), services)
     }
 
     /// Publishes these Services under names that begin so: a change of those that had the same names.

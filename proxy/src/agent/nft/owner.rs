@@ -49,7 +49,7 @@ pub(super) fn of_table(netlink: &mut Netlink) -> Option<u32> {
 
 /// Whether a netfilter socket of this port is open in our network namespace.
 pub(super) fn lives(port: u32) -> bool {
-    let open = fs::read_to_string("/proc/self/net/netlink").unwrap_or_default();
+    let open = fs::read_to_string("/proc/thread-self/net/netlink").unwrap_or_default();
     is_listed(&open, port)
 }
 

@@ -22,6 +22,7 @@ pub fn all(rig: &Rig, report: &mut Report) -> Result<()> {
     udp(&bed, report);
     drift(&bed, report);
     bed.clean()?;
+    report.case("two agents", "the newer has the node, and neither undoes the other's work", || two_agents(rig));
     report.case("restart", "an agent that ends leaves the rules; clean-up leaves nothing", || restart(rig));
     Ok(())
 }
@@ -120,6 +121,37 @@ fn drift(bed: &Bed, report: &mut Report) {
         ensure!((after.drifts, after.full_writes) == (before.drifts, before.full_writes), "{before:?}, {after:?}");
         Ok(())
     });
+}
+
+fn two_agents(rig: &Rig) -> Result<()> {
+    let carries = |pod: &str| {
+        let begin = Instant::now();
+        while let Err(error) = reached(&rig.pod1, Transport::Tcp, at::cluster_ip(Family::V4), PORT, &[pod]) {
+            ensure!(begin.elapsed() < Duration::from_secs(2), "still so after two seconds: {error:#}");
+        }
+        Ok(())
+    };
+    let older = Bed::start(rig, L4Settings::default())?;
+    older.publish(&[service(&["pod1"])])?;
+    let newer = Bed::start(rig, L4Settings::default())?;
+    newer.publish(&[service(&["pod2"])])?;
+    carries("pod2")?;
+    sleep(Duration::from_millis(200));
+    let writes = || (older.agent.counters().full_writes, newer.agent.counters().full_writes);
+    let before = writes();
+    // Which sockets are open is asked of the network namespace of the thread that publishes.
+    ensure!(rig.node.inside(|| older.publish(&[service(&["pod1"])])).is_err(), "the older one says that the kernel has its plan");
+    newer.publish(&[service(&["pod1", "pod2"])])?;
+    newer.publish(&[service(&["pod2"])])?;
+    sleep(Duration::from_secs(1));
+    ensure!(writes() == before, "they write in turn: {before:?}, {:?}", writes());
+    carries("pod2")?;
+    rig.node.nft("delete table ip rust-ingress\n")?;
+    carries("pod2")?;
+    ensure!(older.agent.counters().full_writes == before.0, "the older one repaired what is the newer's");
+    newer.agent.stop();
+    carries("pod1")?;
+    older.clean()
 }
 
 fn restart(rig: &Rig) -> Result<()> {
