@@ -2,6 +2,7 @@
 //!
 //! Figures are CPU time, not wall-clock time, wherever the machine's other load would show; ratios are taken within one run.
 
+mod agent;
 mod change;
 mod cluster;
 mod http;
@@ -48,6 +49,8 @@ pub struct Arguments {
 /// A bench.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Bench {
+    /// The node agent with 10,000 and 20,000 Services: start, changes, memory, connections.
+    Agent,
     /// One change among 10,000 routes until it is live; resident memory with them.
     Change,
     /// On the test cluster: created → served, start with 10,000 Ingresses, 1,000 changes in 10 s.
@@ -77,6 +80,7 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
     let mut kept = true;
     for bench in &arguments.benches {
         let report = match bench {
+            Bench::Agent => agent::run()?,
             Bench::Change => change::run()?,
             Bench::Cluster => cluster::run(&borrowed.as_ref().context("taken above")?.cluster)?,
             Bench::Http => http::run(arguments)?,

@@ -159,7 +159,7 @@ fn family(pid: u32) -> Vec<u32> {
     family
 }
 
-fn process_resident(pid: u32) -> Result<u64> {
+pub(super) fn process_resident(pid: u32) -> Result<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS in /proc/PID/status")?;
     let kib: u64 = line.trim().trim_end_matches("kB").trim().parse()?;

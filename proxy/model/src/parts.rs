@@ -99,11 +99,18 @@ impl<K: Ord, V> PartMap<K, V> {
 
     /// The entries of chunks that `other` doesn't share: all that differs, and some around it that doesn't.
     pub fn near_changes<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = (&'a K, &'a Part<V>)> {
-        let shared = |chunk: &&Arc<Chunk<K, V>>| {
-            let theirs = chunk.last().and_then(|last| other.chunks.get(other.place(last)));
-            !theirs.is_some_and(|theirs| Arc::ptr_eq(theirs, chunk))
+        // Where the next chunk stands in the other, if nothing came or went before it: found without comparing keys.
+        let mut expected = 0;
+        let differs = move |chunk: &&Arc<Chunk<K, V>>| {
+            let is_at = |place: usize| other.chunks.get(place).is_some_and(|theirs| Arc::ptr_eq(theirs, chunk));
+            if !is_at(expected) {
+                expected = chunk.last().map_or(0, |last| other.place(last));
+            }
+            let shared = is_at(expected);
+            expected += 1;
+            !shared
         };
-        self.chunks.iter().filter(shared).flat_map(|chunk| chunk.entries.iter().map(|(key, part)| (key, part)))
+        self.chunks.iter().filter(differs).flat_map(|chunk| chunk.entries.iter().map(|(key, part)| (key, part)))
     }
 
     /// The chunk that a key is in, or would be if it is in none after the last.

@@ -32,13 +32,14 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// Starts it in the network namespace of this thread; `port` is ours.
+    /// Starts it in the network namespace of this thread; `port` is ours, of which nothing is heard.
     pub fn start(state: Arc<Mutex<State>>, port: u32) -> Result<Self, StartError> {
         let netlink = Netlink::open(GROUP).map_err(StartError::Netlink)?;
+        netlink.ignore(port).map_err(StartError::Netlink)?;
         netlink.give_up_after(TICK).map_err(StartError::Netlink)?;
         let end = Arc::new(AtomicBool::new(false));
         let watched = end.clone();
-        let run = move || listen(&netlink, &state, port, &watched);
+        let run = move || listen(&netlink, &state, &watched);
         let thread = thread::Builder::new().name("l4-drift".into()).spawn(run).map_err(StartError::Thread)?;
         Ok(Self { end, thread: Some(thread) })
     }
@@ -64,14 +65,14 @@ impl Drop for Watch {
     }
 }
 
-fn listen(netlink: &Netlink, state: &Mutex<State>, port: u32, end: &AtomicBool) {
+fn listen(netlink: &Netlink, state: &Mutex<State>, end: &AtomicBool) {
     let mut buffer = Vec::new();
     let mut drifted = false;
     let mut tried = Instant::now();
     while !end.load(Ordering::Relaxed) {
         match netlink.hear(&mut buffer) {
             Ok(bytes) => {
-                drifted |= messages(bytes).any(|message| is_foreign(&message, port));
+                drifted |= messages(bytes).any(|message| is_ours(&message));
                 if !drifted {
                     continue;
                 }
@@ -97,9 +98,9 @@ fn listen(netlink: &Netlink, state: &Mutex<State>, port: u32, end: &AtomicBool) 
     }
 }
 
-/// Whether a message tells of a change to our tables that somebody else made.
-fn is_foreign(message: &Message<'_>, ours: u32) -> bool {
-    if message.port == ours || message.kind >> 8 != NF_TABLES || message.kind & 0xff == NEW_GENERATION {
+/// Whether a message tells of a change to our tables.
+fn is_ours(message: &Message<'_>) -> bool {
+    if message.kind >> 8 != NF_TABLES || message.kind & 0xff == NEW_GENERATION {
         return false;
     }
     // The first attribute of every such message is the table's name.

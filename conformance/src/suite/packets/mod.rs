@@ -6,7 +6,7 @@
 mod bed;
 mod cases;
 mod dumped;
-mod namespace;
+pub(crate) mod namespace;
 mod rig;
 mod talk;
 

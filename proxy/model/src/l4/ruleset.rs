@@ -4,7 +4,7 @@
 //! constant, so there is one small chain per *power of two of endpoints* in use, never per Service; they come with the elements
 //! that first need them, in the same batch. It draws an index until it meets an endpoint. A chain per exact number would need
 //! fewer draws, but each endpoint that comes or goes would change a verdict, after which the kernel validates every element of
-//! every map of verdicts: measured 5 ms with 10,000 Services, against 10 µs for an endpoint alone.
+//! every map of verdicts: measured 0.7 ms with 10,000 Services and 1.5 ms with 20,000, against 10 µs for an endpoint alone.
 //! No packet marks: what postrouting must know of the original destination, conntrack says.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -9,6 +9,7 @@ use rustix::net::netlink::{NETFILTER, SocketAddrNetlink};
 use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, bind, getsockname, recv, sendto, socket_with, sockopt,
 };
+use socket2::{SockFilter, SockRef};
 
 use super::{DONE, ERROR, Message, Messages, messages};
 
@@ -53,6 +54,24 @@ impl Netlink {
     /// The socket's port, which the kernel says of changes that it made.
     pub fn port(&self) -> u32 {
         self.port
+    }
+
+    /// From now on doesn't hear what this port changed. The kernel drops that before it is queued: the news of our own 100,000
+    /// elements would push out those of others.
+    ///
+    /// # Errors
+    /// The socket's.
+    pub fn ignore(&self, port: u32) -> io::Result<()> {
+        // Classic BPF over a datagram, all of whose messages are of one transaction: load the port of the first one's head,
+        // bytes 12 to 15, in network order; where it is this one keep nothing, else all.
+        let (load_word, jump_if_equal, give) = (0x20, 0x15, 0x06);
+        let filter = [
+            SockFilter::new(load_word, 0, 0, 12),
+            SockFilter::new(jump_if_equal, 0, 1, u32::from_be_bytes(port.to_ne_bytes())),
+            SockFilter::new(give, 0, 0, 0),
+            SockFilter::new(give, 0, 0, u32::MAX),
+        ];
+        SockRef::from(&self.socket).attach_filter(&filter)
     }
 
     /// A new number for a message.
