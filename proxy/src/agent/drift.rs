@@ -92,7 +92,9 @@ fn listen(netlink: &Netlink, state: &Mutex<State>, end: &AtomicBool) {
             lock(state).drifted();
             tried = Instant::now();
         } else if tried.elapsed() >= AGAIN {
-            lock(state).settle();
+            let mut state = lock(state);
+            state.settle();
+            state.look_at_addresses();
             tried = Instant::now();
         }
     }

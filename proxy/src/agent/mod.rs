@@ -7,6 +7,7 @@
 //! Everything happens in the network namespace of the thread that starts it. Rules stay when the program ends: a restart costs
 //! no connection.
 
+mod addresses;
 pub mod conntrack;
 mod drift;
 mod health;

@@ -24,7 +24,8 @@ pub(super) fn all(plan: &Plan) -> Vec<Stale> {
 /// What is stale after a change.
 pub(super) fn between(old: &Plan, new: &Plan) -> Vec<Stale> {
     let (mut before, mut after) = (Serving::new(), Serving::new());
-    if old.node().addresses == new.node().addresses {
+    let addresses = |plan: &Plan| (plan.node().addresses.clone(), plan.node().interface_addresses.clone());
+    if addresses(old) == addresses(new) {
         for (_, service) in old.services().near_changes(new.services()) {
             add(&mut before, service, old.node());
         }

@@ -3,13 +3,15 @@
 //! The kernel is never read back: what we wrote is what is there, unless somebody else wrote too. That is heard of (`drift`), or
 //! shows when a transaction is refused; both end in writing everything anew, in one transaction that no packet falls through.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rust_ingress_model::l4::plan::{Plan, PlanChange};
-use rust_ingress_model::l4::{Family, L4Settings, NodeFacts, SetName};
+use rust_ingress_model::l4::{Family, L4Settings, NodeFacts, NodePortAddresses, SetName};
 use rust_ingress_model::{Fault, Snapshot};
 
+use super::addresses;
 use super::conntrack;
 use super::health::{Health, Server};
 use super::netlink::Netlink;
@@ -39,7 +41,10 @@ pub struct Counters {
 pub(super) struct State {
     tables: Tables,
     conntrack: Netlink,
+    route: Netlink,
     plan: Plan,
+    /// Of what was published last, what is planned.
+    published: Snapshot,
     /// Whether the kernel has the plan.
     written: bool,
     /// Whether anything was ever published: before that, nothing is ours to repair.
@@ -57,15 +62,22 @@ impl State {
     /// Nothing planned, nothing known.
     pub fn new(settings: L4Settings, tables: Tables, (health, server): (Arc<Health>, Server)) -> Result<Self, StartError> {
         let conntrack = Netlink::open(0).map_err(StartError::Netlink)?;
-        let plan = Plan::empty(settings);
+        let route = Netlink::open_route().map_err(StartError::Netlink)?;
+        let (plan, published) = (Plan::empty(settings), Snapshot::default());
         let counters = Counters::default();
         let (written, begun, successor, sticky) = (false, false, None, false);
-        Ok(Self { tables, conntrack, plan, written, begun, successor, sticky, counters, health, server })
+        Ok(Self { tables, conntrack, route, plan, published, written, begun, successor, sticky, counters, health, server })
     }
 
     /// See [`super::Agent::publish`].
     pub fn publish(&mut self, snapshot: &Snapshot, node: &NodeFacts) -> Vec<Fault> {
-        let (next, change) = self.plan.next(snapshot, node);
+        let (services, service_cidrs) = (snapshot.services.clone(), snapshot.service_cidrs.clone());
+        self.published = Snapshot { services, service_cidrs, ..Snapshot::default() };
+        let mut node = node.clone();
+        if let Some(addresses) = self.addresses() {
+            node.interface_addresses = addresses;
+        }
+        let (next, change) = self.plan.next(snapshot, &node);
         let old = std::mem::replace(&mut self.plan, next);
         let first = !std::mem::replace(&mut self.begun, true);
         let sticky = |((_, set), _): (&(Family, SetName), &usize)| matches!(set, SetName::Sticky | SetName::StickyNodePorts);
@@ -99,6 +111,31 @@ impl State {
             );
         }
         self.plan.faults().cloned().collect()
+    }
+
+    /// The addresses of the node's interfaces, where the plan depends on them.
+    fn addresses(&mut self) -> Option<Vec<IpAddr>> {
+        if self.plan.settings().node_port_addresses == NodePortAddresses::Primary {
+            return None;
+        }
+        match addresses::read(&mut self.route) {
+            Ok(addresses) => Some(addresses),
+            Err(error) => {
+                tracing::warn!(%error, "the node's addresses can't be read; NodePorts stay where they are");
+                Some(self.plan.node().interface_addresses.clone())
+            }
+        }
+    }
+
+    /// Plans anew where the node's addresses have changed.
+    pub fn look_at_addresses(&mut self) {
+        if !self.begun {
+            return;
+        }
+        if self.addresses().is_some_and(|addresses| addresses != self.plan.node().interface_addresses) {
+            let (published, node) = (self.published.clone(), self.plan.node().clone());
+            self.publish(&published, &node);
+        }
     }
 
     /// Writes what isn't written yet; whether there was anything.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use rustix::io::Errno;
 use rustix::net::netlink::{NETFILTER, SocketAddrNetlink};
 use rustix::net::{
-    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, bind, getsockname, recv, sendto, socket_with, sockopt,
+    AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType, bind, getsockname, recv, sendto, socket_with, sockopt,
 };
 use socket2::{SockFilter, SockRef};
 
@@ -18,7 +18,7 @@ const RECEIVE_BUFFER: usize = 8 << 20;
 /// One `recv`: more than the kernel puts into one datagram of a dump (32 KiB), or an error's echo of a message (64 KiB).
 const DATAGRAM: usize = 128 << 10;
 
-/// A socket for netfilter's netlink.
+/// A netlink socket.
 #[derive(Debug)]
 pub struct Netlink {
     socket: OwnedFd,
@@ -41,7 +41,20 @@ impl Netlink {
     /// # Errors
     /// The kernel's, when it has no netfilter netlink.
     pub fn open(groups: u32) -> io::Result<Self> {
-        let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, Some(NETFILTER))?;
+        Self::of(Some(NETFILTER), groups)
+    }
+
+    /// Opens a socket for addresses and routes.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn open_route() -> io::Result<Self> {
+        // NETLINK_ROUTE is protocol 0.
+        Self::of(None, 0)
+    }
+
+    fn of(protocol: Option<Protocol>, groups: u32) -> io::Result<Self> {
+        let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, protocol)?;
         // Refused without CAP_NET_ADMIN; then the system's bound holds.
         if sockopt::set_socket_recv_buffer_size_force(&socket, RECEIVE_BUFFER).is_err() {
             let _ = sockopt::set_socket_recv_buffer_size(&socket, RECEIVE_BUFFER);
