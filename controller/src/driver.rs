@@ -79,6 +79,8 @@ pub struct Driver {
     world: World,
     settings: Settings,
     snapshot: Arc<Snapshot>,
+    /// What the proxy was given of it last.
+    given: Option<Arc<Snapshot>>,
     keys: KeyStore,
     subscribers: Vec<Subscriber>,
     /// Who is told which Secrets are wanted, and the World's count of references when it last was.
@@ -96,8 +98,8 @@ impl Driver {
     pub fn new(settings: Settings) -> Self {
         let (world, snapshot, keys) = (World::new(&settings), Arc::default(), KeyStore::default());
         let (subscribers, secrets_within) = (Vec::new(), SECRETS_WITHIN);
-        let (wanted, default, node) = (None, None, None);
-        Self { world, settings, snapshot, keys, subscribers, wanted, default, node, secrets_within, began: false }
+        let (given, wanted, default, node) = (None, None, None, None);
+        Self { world, settings, snapshot, given, keys, subscribers, wanted, default, node, secrets_within, began: false }
     }
 
     /// Says from now on which Secrets are wanted.
@@ -170,13 +172,26 @@ impl Driver {
             if snapshot.certificates != self.snapshot.certificates || dirty.has_certificates() {
                 self.keys = self.world.key_store(&snapshot, &self.settings);
             }
-            failed = plane.publish(snapshot.clone(), &self.keys);
+            let given = Some(self.for_proxy(&snapshot));
+            if given != self.given || dirty.has_certificates() {
+                failed = given.iter().flat_map(|given| plane.publish(given.clone(), &self.keys)).collect();
+                self.given = given;
+            }
             self.snapshot = snapshot;
         }
         let FaultChanges { came, went } = &changes;
         let published = Published { snapshot: &self.snapshot, keys: &self.keys, status: &status, came, went };
         self.subscribers.iter_mut().for_each(|subscriber| subscriber(&published));
         failed
+    }
+
+    /// Services that the kernel carries are nothing to the proxy: in a cluster of many it would be told of every endpoint of theirs,
+    /// and hold them a second time.
+    fn for_proxy(&self, snapshot: &Arc<Snapshot>) -> Arc<Snapshot> {
+        if self.node.is_none() {
+            return snapshot.clone();
+        }
+        Arc::new(Snapshot { services: PartMap::new(), service_cidrs: Vec::new(), ..Snapshot::clone(snapshot) })
     }
 
     fn program_node(&mut self, snapshot: &Arc<Snapshot>) {
