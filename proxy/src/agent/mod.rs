@@ -18,12 +18,11 @@ mod state;
 pub mod survey;
 mod sysctl;
 
-use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rust_ingress_model::l4::{By, ChainName, EgressSnat, Family, L4Settings, NodeFacts, Ruleset};
+use rust_ingress_model::l4::{L4Settings, NodeFacts};
 use rust_ingress_model::{Fault, Snapshot};
 use thiserror::Error;
 
@@ -118,14 +117,7 @@ impl Agent {
     /// # Errors
     /// What the kernel refuses.
     pub fn check() -> Result<(), CommitError> {
-        let settings = L4Settings { egress: Some(EgressSnat::default()), ..L4Settings::default() };
-        let chains = [By::Frontend, By::NodePort].into_iter().flat_map(|by| {
-            let choose = ChainName::Choose { by, outside: true, sticky: true, slots: 4 };
-            [choose, ChainName::Stick { by, seconds: 1 }]
-        });
-        let chains = chains.collect();
-        let rulesets = Family::BOTH.map(|family| Ruleset::new(family, &settings, &chains, &BTreeMap::new()));
-        Tables::open()?.try_out(&rulesets)
+        Tables::open()?.try_out(&nft::specimen())
     }
 
     /// Removes all that an agent ever made in this network namespace, and nothing else.

@@ -1,13 +1,14 @@
 //! One transaction of nf_tables: all of it from one generation to the next, or nothing.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::io;
 
+use rust_ingress_model::Digest;
 use rustix::io::Errno;
 use thiserror::Error;
 
 use super::owner;
-use crate::agent::netlink::{Messages, Netlink, flags};
+use crate::agent::netlink::{Messages, Netlink, flags, messages};
 
 /// The subsystem of nf_tables, the upper byte of a message's kind.
 const SUBSYSTEM: u16 = 10;
@@ -145,6 +146,17 @@ pub(super) struct Finished {
 }
 
 impl Finished {
+    /// A line for each message but the first and last: what it is to do, and a digest of its bytes.
+    pub fn digests(&self) -> String {
+        let bytes = self.messages.complete().unwrap_or_default();
+        let messages = messages(bytes).skip(1).zip(&self.what);
+        messages.fold(String::new(), |mut lines, (message, what)| {
+            let digest = Digest::of(&(message.kind, message.body)).to_string();
+            let _ = writeln!(lines, "{} {what}", digest.get(..16).unwrap_or(&digest));
+            lines
+        })
+    }
+
     /// Sends it. Another program that changes its own tables at the same time makes no difference: ours has no condition on it.
     ///
     /// # Errors

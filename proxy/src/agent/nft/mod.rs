@@ -10,10 +10,11 @@ mod expression;
 mod owner;
 mod ruleset;
 
+use std::collections::BTreeMap;
 use std::io;
 
 use rust_ingress_model::l4::ruleset::{TABLE, on_demand};
-use rust_ingress_model::l4::{ChainName, Element, Family, Ruleset};
+use rust_ingress_model::l4::{By, ChainName, EgressSnat, Element, Family, L4Settings, Ruleset};
 
 use super::netlink::Netlink;
 use batch::Batch;
@@ -49,11 +50,7 @@ impl Tables {
     /// What the kernel refused; then all is as it was.
     pub fn replace(&mut self, rulesets: &[Ruleset], elements: &[Element]) -> Result<(), CommitError> {
         let clients = affinity::dump(&mut self.netlink)?;
-        let mut batch = Batch::new();
-        for ruleset in rulesets {
-            batch::replace_table(&mut batch, ruleset::number(ruleset.family), TABLE, self.port());
-            ruleset::add(&mut batch, ruleset);
-        }
+        let mut batch = tables(rulesets, self.port());
         element::change(&mut batch, Change::Add, elements);
         if !clients.is_empty() {
             affinity::restore(&mut batch, &clients, &elements.iter().filter_map(Pairs::of).collect());
@@ -74,12 +71,7 @@ impl Tables {
     /// # Errors
     /// What the kernel refuses.
     pub fn try_out(&mut self, rulesets: &[Ruleset]) -> Result<(), CommitError> {
-        let mut batch = Batch::new();
-        for ruleset in rulesets {
-            batch::replace_table(&mut batch, ruleset::number(ruleset.family), TABLE, self.port());
-            ruleset::add(&mut batch, ruleset);
-        }
-        batch.without_end().commit(&mut self.netlink)
+        tables(rulesets, self.port()).without_end().commit(&mut self.netlink)
     }
 
     /// Adds chains to both tables, takes elements out and puts others in, in one transaction.
@@ -121,6 +113,34 @@ impl Tables {
         }
         batch.finish().commit(&mut self.netlink)
     }
+}
+
+/// A transaction that makes tables what these say, without elements.
+fn tables(rulesets: &[Ruleset], owner: u32) -> Batch {
+    let mut batch = Batch::new();
+    for ruleset in rulesets {
+        batch::replace_table(&mut batch, ruleset::number(ruleset.family), TABLE, owner);
+        ruleset::add(&mut batch, ruleset);
+    }
+    batch
+}
+
+/// Rules that between them have every step: what `agent check` has the kernel look at, and what golden bytes are of.
+pub fn specimen() -> [Ruleset; 2] {
+    let egress = EgressSnat { random_fully: true, to_ports: Some((40_000, 50_000)), ..EgressSnat::default() };
+    let settings = L4Settings { egress: Some(egress), ..L4Settings::default() };
+    let chains = [By::Frontend, By::NodePort].into_iter().flat_map(|by| {
+        let choose = ChainName::Choose { by, outside: true, sticky: true, slots: 4 };
+        [choose, ChainName::Stick { by, seconds: 1 }]
+    });
+    let chains = chains.collect();
+    Family::BOTH.map(|family| Ruleset::new(family, &settings, &chains, &BTreeMap::new()))
+}
+
+/// A line for each message that makes these tables: what it is, and a digest of its bytes.
+pub fn digests(rulesets: &[Ruleset]) -> String {
+    // Of no agent: a live one's number would be another each time.
+    tables(rulesets, 0).finish().digests()
 }
 
 #[cfg(test)]
