@@ -18,9 +18,9 @@ const API_CLUSTER_IP: &str = "10.96.0.1";
 /// The chart's values for it.
 const PRESET: &str = "replace-kube-proxy.yaml";
 
-/// Installs the chart in place of kube-proxy, and waits until a Pod reaches the API server through its ClusterIP: CoreDNS is
+/// Installs the chart in place of kube-proxy, with further values, and waits until a Pod reaches the API server through its ClusterIP: CoreDNS is
 /// ready only then. Nothing is done where the cluster has kube-proxy.
-pub(super) fn install(cluster: &Cluster, program: Option<&PathBuf>) -> Result<()> {
+pub(super) fn install(cluster: &Cluster, program: Option<&PathBuf>, values: &[&str]) -> Result<()> {
     if cluster.options().kube_proxy != KubeProxy::None {
         return Ok(());
     }
@@ -37,7 +37,7 @@ pub(super) fn install(cluster: &Cluster, program: Option<&PathBuf>) -> Result<()
     install.image(&program).context("the image can't be made")?;
     // The image's name is the same for every build: on a cluster that is up, another program must still roll the Pods.
     let built = fs::metadata(&program)?.modified()?.duration_since(UNIX_EPOCH)?.as_secs();
-    with(cluster, &[&format!("podAnnotations.built=at-{built}")])?;
+    with(cluster, &[&[format!("podAnnotations.built=at-{built}").as_str()], values].concat())?;
     // The cluster starts CoreDNS with the API server's own address, because nothing carries Services yet. Now something does.
     let own = ["KUBERNETES_SERVICE_HOST-", "KUBERNETES_SERVICE_PORT-"];
     cluster.kubectl(&[&["-n", "kube-system", "set", "env", "deployment/coredns"], own.as_slice()].concat())?;

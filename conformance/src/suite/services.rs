@@ -127,7 +127,8 @@ pub fn run(cluster: &Cluster, arguments: &Arguments) -> Result<Report> {
     cluster.load_stock(&[Stock::E2e])?;
     let name = if cluster.options().kube_proxy == KubeProxy::None { "services-agent" } else { "services" };
     let mut report = Report::new(name, cluster.describe());
-    carrier::install(cluster, arguments.program.as_ref())?;
+    // Services alone: a Pod of a test wants port 80 of the node, which Ingresses would have.
+    carrier::install(cluster, arguments.program.as_ref(), &["l4.only=true"])?;
     let said = ginkgo(arguments, &programs, cluster)?;
     carrier::alone(cluster)?;
     read(&said, arguments, &mut report)?;

@@ -88,7 +88,7 @@ pub fn run(cluster: &Cluster, arguments: &Arguments) -> Result<Report> {
         Some(program) => program.clone(),
         None => built::release()?,
     };
-    carrier::install(cluster, Some(&program)).context("the chart can't be installed in place of kube-proxy")?;
+    carrier::install(cluster, Some(&program), &[]).context("the chart can't be installed in place of kube-proxy")?;
     cluster.load_stock(&[Stock::Agnhost])?;
     let mut report = Report::new("paths", cluster.describe());
     let rig = Rig { cluster, program };
