@@ -50,15 +50,17 @@ fn rolled_10_times_under_load_nobody_is_refused_or_reset() {
         let clients: Vec<_> = (0..4).map(|_| scope.spawn(|| ask(free))).collect();
         for _ in 0..10 {
             let next = begin();
-            std::thread::sleep(Duration::from_millis(50));
+            // Both serve for a while, however slow the machine is.
+            let before = good.load(Ordering::Relaxed);
+            while good.load(Ordering::Relaxed) < before + 20 {
+                std::thread::sleep(Duration::from_millis(1));
+            }
             std::mem::replace(&mut serving, next).stop();
         }
         stop.store(true, Ordering::Relaxed);
         let bad: Vec<_> = clients.into_iter().flat_map(|client| client.join().unwrap()).collect();
         assert!(bad.is_empty(), "{bad:?}");
     });
-    println!("good {}", good.load(Ordering::Relaxed));
-    assert!(good.load(Ordering::Relaxed) > 100);
     serving.stop();
 }
 
