@@ -145,6 +145,8 @@ fn everything(rig: &Rig<'_>, report: &mut Report, arguments: &Arguments) -> Resu
     rig.apply(include_str!("beyond.yaml"))?;
     settled(rig, "broken-backends", "/fine", Want::Service("default"))?;
     settled(rig, "without-class", "/", Want::Service("default"))?;
+    // Not live before the API server has answered for its Secret.
+    settled(rig, "no-secret.bar.com", "/", Want::Status(308))?;
     rows(rig, report, &rows::BEYOND, &wanted);
     named(rig, report, &cases::BEYOND, &wanted);
     named(rig, report, &objects::CASES, &wanted);
