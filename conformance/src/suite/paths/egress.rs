@@ -39,7 +39,7 @@ pub fn egress(rig: &Rig<'_>, said: &mut Vec<String>) -> Result<()> {
     sent?;
     carrier::with(rig.cluster, &["l4.egressSNAT.enabled=false"])?;
     let (wan, from) = (WAN_V4.parse()?, like(&own, WAN_V4.parse()?)?);
-    let unanswered = Packet::new(&sender, BOTH[0], from, SocketAddr::new(wan, port), node).send(rig);
+    let unanswered = Packet::new(&sender, BOTH[0], from, SocketAddr::new(wan, port), node).send_once(rig);
     carrier::with(rig.cluster, &[])?;
     ensure!(unanswered.is_err(), "without egress SNAT the server outside saw {unanswered:?}: something else translates");
     said.push("without egress SNAT the outside is not reached, as it must be".into());

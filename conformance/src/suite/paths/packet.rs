@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
@@ -10,6 +11,9 @@ use crate::cluster::{Node, Place};
 
 /// Source ports, one for each packet: conntrack knows a flow again by it.
 static PORTS: AtomicU16 = AtomicU16::new(40_000);
+
+/// How long a change may take from the API server to a node, on a slow machine.
+const SOON: Duration = Duration::from_secs(10);
 
 /// Who sends.
 pub enum Sender {
@@ -56,8 +60,20 @@ impl<'a> Packet<'a> {
         format!("{} {} -> {}", self.transport.name(), self.from, self.to)
     }
 
-    /// Sends it; what the far end says its source was.
+    /// Sends it until it is answered, as endpoints that have just become ready are on their way to the node; what the far end
+    /// says its source was.
     pub fn send(&self, rig: &Rig<'_>) -> Result<SocketAddr> {
+        let begin = Instant::now();
+        loop {
+            match self.send_once(rig) {
+                Err(_) if begin.elapsed() < SOON => std::thread::sleep(Duration::from_millis(100)),
+                said => return said,
+            }
+        }
+    }
+
+    /// Sends it once.
+    pub fn send_once(&self, rig: &Rig<'_>) -> Result<SocketAddr> {
         let port = self.from.port();
         let line = match self.transport {
             Transport::Tcp => format!("curl -sS -m 5 --local-port {port} http://{}/clientip", self.to),
