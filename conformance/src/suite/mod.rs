@@ -6,9 +6,11 @@ mod carrier;
 pub mod chart;
 pub mod faults;
 pub mod gateway;
+pub mod handover;
 pub mod ingress;
 pub mod packets;
 pub mod paths;
+mod reader;
 mod report;
 pub mod services;
 pub mod source;
@@ -52,6 +54,8 @@ enum Suite {
     Packets(packets::Arguments),
     /// Every path of `examples/traffic-paths` through the installed chart: what was seen, beside what `agent explain` predicts
     Paths(paths::Arguments),
+    /// From kube-proxy to us and back, under load, by the commands of the chart's MIGRATE-KUBE-PROXY.md
+    Handover(handover::Arguments),
     /// What a user loses when something breaks or is replaced, under load, on the cluster with the chart
     Faults(faults::Arguments),
 }
@@ -71,6 +75,10 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
             Ran::InWan(passed) => return Ok(passed),
         },
         Suite::Faults(arguments) => match in_wan(&two_nodes(), |cluster| faults::run(cluster, arguments))? {
+            Ran::Here(report) => report,
+            Ran::InWan(passed) => return Ok(passed),
+        },
+        Suite::Handover(arguments) => match in_wan(&arguments.cluster(), |cluster| handover::run(cluster, arguments))? {
             Ran::Here(report) => report,
             Ran::InWan(passed) => return Ok(passed),
         },

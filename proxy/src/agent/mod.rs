@@ -32,7 +32,7 @@ pub use sysctl::Sysctl;
 
 use drift::Watch;
 use health::{Health, Server};
-use nft::{CommitError, Tables};
+use nft::{CommitError, Tables, Taken, TakeoverError};
 use state::State;
 
 /// Address families in netlink's heads (`AF_INET`, `AF_INET6`).
@@ -118,6 +118,14 @@ impl Agent {
     /// What the kernel refuses.
     pub fn check() -> Result<(), CommitError> {
         Tables::open()?.try_out(&nft::specimen())
+    }
+
+    /// Removes kube-proxy's rules from this network namespace, if an agent of ours carries its Services.
+    ///
+    /// # Errors
+    /// None does; what the kernel refused.
+    pub fn take_over() -> Result<Taken, TakeoverError> {
+        Tables::open()?.take_over()
     }
 
     /// Removes all that an agent ever made in this network namespace, and nothing else.

@@ -82,7 +82,7 @@ impl State {
         let first = !std::mem::replace(&mut self.begun, true);
         let sticky = |((_, set), _): (&(Family, SetName), &usize)| matches!(set, SetName::Sticky | SetName::StickyNodePorts);
         self.sticky |= self.plan.counts().iter().any(sticky);
-        self.server.check_at(&self.health.planned(&self.plan));
+        self.server.check_at(&self.health.planned(&old, &self.plan));
         // The plan of one that is overtaken is kept for when the other is gone.
         let overtaken = !first && self.is_overtaken();
         let written = match self.written {

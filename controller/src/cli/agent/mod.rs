@@ -6,6 +6,7 @@ mod explain;
 mod render;
 mod source;
 mod sysctl;
+mod takeover;
 
 use std::process::ExitCode;
 
@@ -26,6 +27,8 @@ enum Command {
     Explain(explain::ExplainArgs),
     /// Say what of this node stands in the agent's way, and which other programs do a part of its job
     Check(check::CheckArgs),
+    /// Take kube-proxy's rules away, where an agent of ours carries the node's Services
+    Takeover,
     /// Take away all that an agent made in the kernel of this node, and nothing else
     Cleanup,
     /// Make the kernel settings that the agent wants; `run --l4` does it too, where it may
@@ -37,6 +40,7 @@ pub(super) fn agent(args: &AgentArgs) -> anyhow::Result<ExitCode> {
         Command::Render(args) => render::render(args),
         Command::Explain(args) => explain::explain(args),
         Command::Check(args) => check::check(args),
+        Command::Takeover => takeover::takeover(),
         Command::Cleanup => cleanup::cleanup(),
         Command::Sysctl => sysctl::sysctl(),
     }

@@ -128,6 +128,10 @@ mod tests {
         Plan::empty(L4Settings::default()).next(&snapshot, &node).0
     }
 
+    fn none() -> Plan {
+        Plan::empty(L4Settings::default())
+    }
+
     fn ask(health: &Arc<Health>, port: Port, path: &str) -> u16 {
         answer(health, port, path).status().as_u16()
     }
@@ -136,11 +140,11 @@ mod tests {
     fn a_node_is_healthy_once_its_rules_are_there_and_until_it_leaves() {
         let health = Arc::new(Health::default());
         assert_eq!((ask(&health, Port::Health, "/healthz"), ask(&health, Port::Health, "/livez")), (503, 200));
-        health.planned(&plan(false, true));
+        health.planned(&none(), &plan(false, true));
         assert_eq!(ask(&health, Port::Health, "/healthz"), 503);
         health.written();
         assert_eq!(ask(&health, Port::Health, "/healthz"), 200);
-        health.planned(&plan(true, true));
+        health.planned(&plan(false, true), &plan(true, true));
         health.written();
         assert_eq!((ask(&health, Port::Health, "/healthz"), ask(&health, Port::Health, "/livez")), (503, 200));
     }
@@ -148,7 +152,7 @@ mod tests {
     #[test]
     fn a_check_answers_for_ready_endpoints_of_this_node_only() {
         let health = Arc::new(Health::default());
-        let at = health.planned(&plan(false, true));
+        let at = health.planned(&none(), &plan(false, true));
         assert_eq!(at, ["192.0.2.1:32000".parse().expect("an address")]);
         assert_eq!(ask(&health, Port::Check(32_000), "/"), 503);
         health.written();
@@ -157,7 +161,7 @@ mod tests {
             (response.status().as_u16(), &response.headers()["x-load-balancing-endpoint-weight"]),
             (200, &HeaderValue::from(1))
         );
-        health.planned(&plan(false, false));
+        health.planned(&plan(false, true), &plan(false, false));
         health.written();
         assert_eq!((ask(&health, Port::Check(32_000), "/"), ask(&health, Port::Check(1), "/")), (503, 404));
     }
@@ -176,5 +180,39 @@ mod tests {
         ] {
             assert!(text.contains(name), "{name} isn't in\n{text}");
         }
+    }
+
+    #[test]
+    fn changes_are_counted_and_pending_until_they_are_written() {
+        let health = Arc::new(Health::default());
+        let shows = |lines: &[&str]| {
+            let text = health.metrics.text(&health).expect("metrics");
+            for line in lines {
+                let line = format!("kubeproxy_sync_proxy_rules_{line}\n");
+                assert!(text.contains(&line), "{line} isn't in\n{text}");
+            }
+        };
+        health.planned(&none(), &plan(false, true));
+        shows(&["service_changes_total 1", "endpoint_changes_total 1", "service_changes_pending 1"]);
+        shows(&["no_local_endpoints_total{traffic_policy=\"external\"} 0"]);
+        health.written();
+        shows(&["service_changes_pending 0", "endpoint_changes_pending 0"]);
+        health.planned(&plan(false, true), &plan(false, false));
+        shows(&["service_changes_total 1", "endpoint_changes_total 2", "endpoint_changes_pending 1"]);
+        health.planned(&plan(false, false), &none());
+        shows(&["service_changes_total 2", "endpoint_changes_total 3"]);
+    }
+
+    #[test]
+    fn a_service_whose_policy_leaves_it_without_endpoints_here_is_counted() {
+        let health = Arc::new(Health::default());
+        let here = plan(false, true);
+        let elsewhere = NodeFacts { name: "node2".into(), ..here.node().clone() };
+        let snapshot = Snapshot { services: here.services().clone(), ..Snapshot::default() };
+        let (plan, _) = none().next(&snapshot, &elsewhere);
+        health.planned(&none(), &plan);
+        let text = health.metrics.text(&health).expect("metrics");
+        assert!(text.contains("no_local_endpoints_total{traffic_policy=\"external\"} 1\n"), "{text}");
+        assert!(text.contains("no_local_endpoints_total{traffic_policy=\"internal\"} 0\n"), "{text}");
     }
 }

@@ -11,8 +11,38 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
+use rust_ingress_model::l4::{L4Service, TrafficPolicy};
 
 use super::Health;
+use super::changes::Changes;
+
+/// Changes of a kind: all, and those that the kernel hasn't got yet.
+#[derive(Debug, Clone, Default)]
+struct Pending {
+    all: Counter,
+    pending: Gauge,
+}
+
+impl Pending {
+    fn add(&self, count: u64) {
+        self.all.inc_by(count);
+        self.pending.inc_by(i64::try_from(count).unwrap_or_default());
+    }
+
+    fn register(&self, registry: &mut Registry, what: &str) {
+        let name = |end: &str| format!("sync_proxy_rules_{what}_changes{end}");
+        registry.register(name(""), format!("Changes: {what}"), self.all.clone());
+        registry.register(name("_pending"), format!("Changes that the kernel hasn't got yet: {what}"), self.pending.clone());
+    }
+}
+
+/// The policies, as the label has them.
+const POLICIES: [(&str, fn(&L4Service) -> TrafficPolicy); 2] =
+    [("internal", |service| service.internal), ("external", |service| service.external)];
+
+fn now() -> f64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+}
 
 /// Clones count together.
 #[derive(Debug, Clone)]
@@ -21,6 +51,9 @@ pub(in crate::agent) struct Metrics {
     full: Histogram,
     partial: Histogram,
     last: Gauge<f64, AtomicU64>,
+    queued: Gauge<f64, AtomicU64>,
+    services: Pending,
+    endpoints: Pending,
     failures: Counter,
     healthz: Family<[(&'static str, String); 1], Counter>,
     livez: Family<[(&'static str, String); 1], Counter>,
@@ -37,6 +70,9 @@ impl Default for Metrics {
             full: durations(),
             partial: durations(),
             last: Gauge::default(),
+            queued: Gauge::default(),
+            services: Pending::default(),
+            endpoints: Pending::default(),
             failures: Counter::default(),
             healthz: Family::default(),
             livez: Family::default(),
@@ -51,7 +87,20 @@ impl Metrics {
     pub fn synced(&self, everything: bool, took: Duration) {
         self.all.observe(took.as_secs_f64());
         if everything { &self.full } else { &self.partial }.observe(took.as_secs_f64());
-        self.last.set(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64());
+        self.last.set(now());
+    }
+
+    /// The kernel is to get changes.
+    pub(super) fn queued(&self, changes: Changes) {
+        self.queued.set(now());
+        self.services.add(changes.services);
+        self.endpoints.add(changes.endpoints);
+    }
+
+    /// The kernel has all changes.
+    pub(super) fn settled(&self) {
+        self.services.pending.set(0);
+        self.endpoints.pending.set(0);
     }
 
     /// The kernel refused a transaction.
@@ -94,6 +143,18 @@ impl Metrics {
             self.partial.clone(),
         );
         theirs.register_with_unit("sync_proxy_rules_last_timestamp", "When rules were last synced", seconds(), self.last.clone());
+        let queued = "sync_proxy_rules_last_queued_timestamp";
+        theirs.register_with_unit(queued, "When rules were last to be synced", seconds(), self.queued.clone());
+        self.services.register(theirs, "service");
+        self.endpoints.register(theirs, "endpoint");
+        let without_local = Family::<[(&'static str, &'static str); 1], Gauge>::default();
+        for (label, policy) in POLICIES {
+            let count = health.facts().without_local(policy);
+            without_local.get_or_create(&[("traffic_policy", label)]).set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+        let help = "Services with a policy Local, endpoints, and none of them on this node";
+        // A gauge, in spite of its name.
+        theirs.register("sync_proxy_rules_no_local_endpoints_total", help, without_local);
         theirs.register("sync_proxy_rules_nftables_sync_failures", "Syncs that the kernel refused", self.failures.clone());
         theirs.register("proxy_healthz", "Answers of /healthz", self.healthz.clone());
         theirs.register("proxy_livez", "Answers of /livez", self.livez.clone());

@@ -7,6 +7,7 @@
 //! | each healthCheckNodePort, the node's addresses | any | load balancers of Services with externalTrafficPolicy Local |
 
 mod answers;
+mod changes;
 mod metrics;
 mod server;
 
@@ -16,8 +17,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use rust_ingress_model::l4::plan::Plan;
-use rust_ingress_model::l4::{L4Service, TrafficPolicy, node_plan};
-use rust_ingress_model::{Name, ObjectRef};
+use rust_ingress_model::l4::{L4Service, NodeFacts, TrafficPolicy, node_plan};
+use rust_ingress_model::{Name, ObjectRef, PartMap};
 
 pub(super) use metrics::Metrics;
 pub(super) use server::Server;
@@ -59,6 +60,9 @@ struct Facts {
     leaving: bool,
     /// healthCheckNodePorts.
     checks: BTreeMap<u16, Check>,
+    /// What is planned, and for which node.
+    services: PartMap<ObjectRef, L4Service>,
+    node: NodeFacts,
 }
 
 /// A Service that load balancers ask for.
@@ -71,15 +75,25 @@ struct Check {
 }
 
 impl Health {
-    /// A plan is to be written; where healthCheckNodePorts are to be served from now on.
-    pub fn planned(&self, plan: &Plan) -> Vec<SocketAddr> {
-        let checks: BTreeMap<u16, Check> = plan.services().iter().filter_map(|(name, part)| check(name, part, plan)).collect();
-        let addresses = node_plan::node_port_addresses(plan.node(), plan.settings());
-        let at = checks.keys().flat_map(|port| addresses.iter().map(|address| SocketAddr::new(*address, *port))).collect();
+    /// A plan is to be written in place of another; where healthCheckNodePorts are to be served from now on.
+    pub fn planned(&self, old: &Plan, plan: &Plan) -> Vec<SocketAddr> {
         let mut facts = self.facts();
+        if old.node() == plan.node() {
+            let (gone, come): (Vec<_>, Vec<_>) = changes::differing(old, plan)
+                .map(|(name, was, is)| (was.and_then(|was| check(name, was, old)), is.and_then(|is| check(name, is, plan))))
+                .unzip();
+            gone.into_iter().flatten().for_each(|(port, _)| drop(facts.checks.remove(&port)));
+            facts.checks.extend(come.into_iter().flatten());
+        } else {
+            facts.checks = plan.services().iter().filter_map(|(name, part)| check(name, part, plan)).collect();
+        }
         facts.leaving = plan.node().leaving;
-        facts.checks = checks;
+        (facts.services, facts.node) = (plan.services().clone(), plan.node().clone());
         facts.pending.get_or_insert_with(Instant::now);
+        let addresses = node_plan::node_port_addresses(plan.node(), plan.settings());
+        let at = facts.checks.keys().flat_map(|port| addresses.iter().map(|address| SocketAddr::new(*address, *port))).collect();
+        drop(facts);
+        self.metrics.queued(changes::Changes::between(old, plan));
         at
     }
 
@@ -87,6 +101,8 @@ impl Health {
     pub fn written(&self) {
         let mut facts = self.facts();
         (facts.written, facts.pending) = (Some(SystemTime::now()), None);
+        drop(facts);
+        self.metrics.settled();
     }
 
     fn facts(&self) -> MutexGuard<'_, Facts> {
@@ -98,6 +114,15 @@ impl Facts {
     /// Whether updates reach the kernel.
     fn is_live(&self) -> bool {
         self.pending.is_none_or(|since| since.elapsed() < PATIENCE)
+    }
+
+    /// Services with a policy `Local` and endpoints, but none on this node.
+    fn without_local(&self, policy: fn(&L4Service) -> TrafficPolicy) -> usize {
+        let lacks = |service: &L4Service| {
+            let mut endpoints = service.ports.iter().flat_map(|port| &port.endpoints).filter(|endpoint| endpoint.ready);
+            policy(service) == TrafficPolicy::Local && endpoints.next().is_some() && service.ready_on(&self.node) == 0
+        };
+        self.services.values().filter(|service| lacks(service)).count()
     }
 
     /// Whether traffic may come to this node. Before the first rules are there, it may not.

@@ -9,6 +9,7 @@ mod element;
 mod expression;
 mod owner;
 mod ruleset;
+mod takeover;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -22,6 +23,7 @@ use element::Change;
 
 pub use affinity::Pairs;
 pub use batch::{CommitError, Refusal};
+pub use takeover::{Taken, TakeoverError};
 
 /// Our tables in the kernel, in the network namespace of the thread that opened them.
 #[derive(Debug)]
@@ -98,6 +100,14 @@ impl Tables {
     /// What the kernel refused.
     pub fn forget_clients(&mut self, of: &Pairs) -> Result<usize, CommitError> {
         if of.is_empty() { Ok(0) } else { affinity::forget(&mut self.netlink, of) }
+    }
+
+    /// Removes kube-proxy's rules, if an agent of ours has this node's Services.
+    ///
+    /// # Errors
+    /// No agent has them; what the kernel refused: then all is as it was.
+    pub fn take_over(&mut self) -> Result<Taken, TakeoverError> {
+        takeover::take_over(&mut self.netlink)
     }
 
     /// Removes our tables, and nothing else.

@@ -18,6 +18,8 @@ const DROP: u32 = 0;
 /// One chain.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Chain {
+    /// The family of its table, as netlink has it: 2 is IPv4, 10 IPv6.
+    pub family: u8,
     /// Its table.
     pub table: String,
     /// Its name.
@@ -30,14 +32,14 @@ pub struct Chain {
 ///
 /// # Errors
 /// The kernel's.
-pub(super) fn dump() -> io::Result<Vec<Chain>> {
+pub(in crate::agent) fn dump() -> io::Result<Vec<Chain>> {
     let mut netlink = Netlink::open(0)?;
     let mut request = Messages::new();
     let number = netlink.number();
     request.message(GET_CHAIN, flags::DUMP, number, (0, 0), |_| {});
     let mut chains = Vec::new();
     netlink.dump(&request, |message| {
-        let mut chain = Chain::default();
+        let mut chain = Chain { family: message.family(), ..Chain::default() };
         let (mut hook, mut policy) = (None, None);
         for attribute in attributes(message.attributes()) {
             match attribute.kind {

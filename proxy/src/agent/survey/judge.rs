@@ -126,10 +126,13 @@ fn kube_proxy(facts: &Facts) -> Vec<Finding> {
         )],
         (Some(mode), true) => vec![warning(
             format!("{who}, mode {mode}: ours come first, so both may run; new Services are programmed twice"),
-            "remove it once the agent runs on every node, or leave --l4 out",
+            "stop it once the agent runs on every node, then `rust-ingress agent takeover` there; or leave --l4 out",
         )],
         (Some(mode), false) => {
-            vec![warning(format!("{who}, mode {mode}: ours come first"), "kube-proxy --cleanup takes them away")]
+            vec![warning(
+                format!("{who}, mode {mode}: ours come first"),
+                "`rust-ingress agent takeover`, with our agent at work, takes them away",
+            )]
         }
         (None, true) if facts.legacy_tables.contains("nat") => vec![warning(
             format!("{who}, and the old iptables has a nat table: its mode can't be seen"),
@@ -240,7 +243,7 @@ mod tests {
     }
 
     fn chain(table: &str, name: &str) -> Chain {
-        Chain { table: table.into(), name: name.into(), drops_forwarded: false }
+        Chain { family: 2, table: table.into(), name: name.into(), drops_forwarded: false }
     }
 
     #[test]

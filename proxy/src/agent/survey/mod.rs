@@ -3,7 +3,7 @@
 //! [`Facts::gather`] looks at the kernel and its settings, at others' nftables chains, interfaces and processes; [`findings`] judges, and
 //! is pure. What another program does already is said with the function of ours to leave out.
 
-mod chains;
+pub(super) mod chains;
 mod gather;
 mod judge;
 

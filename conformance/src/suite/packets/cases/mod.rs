@@ -10,6 +10,7 @@ mod health;
 mod node_port;
 mod policy;
 mod source;
+mod takeover;
 
 use anyhow::Result;
 
@@ -29,5 +30,6 @@ pub fn all(report: &mut Report) -> Result<()> {
     source::all(&rig, report)?;
     change::all(&rig, report)?;
     health::all(&rig, report);
+    takeover::all(&rig, report);
     Ok(())
 }
