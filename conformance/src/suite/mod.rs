@@ -66,27 +66,30 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
         Suite::Chart(arguments) => chart::run(arguments)?,
         Suite::Services(arguments) => match in_wan(&arguments.cluster(), |cluster| services::run(cluster, arguments))? {
             Ran::Here(report) => report,
-            Ran::InWan(passed) => return Ok(passed),
+            Ran::Elsewhere(passed) => return Ok(passed),
         },
         Suite::Gateway(arguments) => gateway::run(arguments)?,
         Suite::Status(arguments) => status::run(arguments)?,
         Suite::Ingress(arguments) => match in_wan(&two_nodes(), |cluster| ingress::run(cluster, arguments))? {
             Ran::Here(report) => report,
-            Ran::InWan(passed) => return Ok(passed),
+            Ran::Elsewhere(passed) => return Ok(passed),
         },
         Suite::Faults(arguments) => match in_wan(&two_nodes(), |cluster| faults::run(cluster, arguments))? {
             Ran::Here(report) => report,
-            Ran::InWan(passed) => return Ok(passed),
+            Ran::Elsewhere(passed) => return Ok(passed),
         },
         Suite::Handover(arguments) => match in_wan(&arguments.cluster(), |cluster| handover::run(cluster, arguments))? {
             Ran::Here(report) => report,
-            Ran::InWan(passed) => return Ok(passed),
+            Ran::Elsewhere(passed) => return Ok(passed),
         },
         Suite::Paths(arguments) => match in_wan(&two_nodes(), |cluster| paths::run(cluster, arguments))? {
             Ran::Here(report) => report,
-            Ran::InWan(passed) => return Ok(passed),
+            Ran::Elsewhere(passed) => return Ok(passed),
         },
-        Suite::Packets(arguments) => packets::run(arguments)?,
+        Suite::Packets(arguments) => match packets::run(arguments)? {
+            Ran::Here(report) => report,
+            Ran::Elsewhere(passed) => return Ok(passed),
+        },
         Suite::Source(arguments) => source::run(arguments)?,
     };
     let junit = report.write_junit(arguments.junit.as_deref())?;
@@ -101,10 +104,10 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
 
 /// Where a suite ran.
 enum Ran {
-    /// In this process, which is in the cluster's outside world.
+    /// In this process.
     Here(Report),
-    /// In a process that was started there for it, which has reported; whether all passed.
-    InWan(bool),
+    /// In a process that was started for it in namespaces of its own, which has reported; whether all passed.
+    Elsewhere(bool),
 }
 
 fn two_nodes() -> Options {
@@ -115,7 +118,7 @@ fn two_nodes() -> Options {
 fn in_wan(options: &Options, suite: impl FnOnce(&Cluster) -> Result<Report>) -> Result<Ran> {
     let borrowed = Borrowed::take(options)?;
     match borrowed.cluster.move_to_wan()? {
-        Some(status) => Ok(Ran::InWan(status.success())),
+        Some(status) => Ok(Ran::Elsewhere(status.success())),
         None => suite(&borrowed.cluster).map(Ran::Here),
     }
 }

@@ -1,7 +1,8 @@
 //! `suite packets`: the node agent against a real kernel, with real packets, in network namespaces of its own.
 //!
 //! No cluster takes part: a client, a node, two Pods and a Pod behind another node are namespaces, and what they are told to carry
-//! is given to the agent as the driver gives it.
+//! is given to the agent as the driver gives it. Who isn't root runs it in a user namespace, in which the kernel lets everybody make
+//! network namespaces.
 
 mod bed;
 mod cases;
@@ -11,12 +12,13 @@ mod rig;
 mod talk;
 
 use std::path::Path;
+use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 use clap::Args;
 use rust_ingress_proxy::agent::nft::{digests, specimen};
 
-use super::Report;
+use super::{Ran, Report};
 use crate::cluster::process::output;
 
 /// What to do beside it.
@@ -27,10 +29,29 @@ pub struct Arguments {
     record: bool,
 }
 
-/// Runs the suite.
-pub fn run(arguments: &Arguments) -> Result<Report> {
-    ensure!(rustix::process::geteuid().is_root(), "suite packets makes network namespaces; run it as root");
-    let nft = output(std::process::Command::new("nft").arg("--version"))?;
+/// What makes a place in which `ip netns` works: it keeps its names below /run.
+const PLACE: &str = "mount -t tmpfs tmpfs /run && mkdir /run/netns && exec \"$0\" \"$@\"";
+
+/// Runs the suite: here as root, else in a user namespace.
+pub(super) fn run(arguments: &Arguments) -> Result<Ran> {
+    if rustix::process::geteuid().is_root() {
+        return here(arguments).map(Ran::Here);
+    }
+    let tool = std::env::current_exe()?;
+    let mut unshare = Command::new("unshare");
+    unshare.args(["--user", "--map-root-user", "--mount", "--net", "--fork", "--kill-child", "sh", "-c", PLACE]).arg(tool);
+    let status = unshare.args(std::env::args().skip(1)).status();
+    let status = status.context("unshare can't be run; run the suite as root, or install util-linux")?;
+    // 1 is a suite that ran and failed, as for any other.
+    ensure!(
+        status.code().is_some_and(|code| code <= 1),
+        "the suite can't run in a user namespace ({status}); run it as root, or allow user namespaces (sysctl user.max_user_namespaces)"
+    );
+    Ok(Ran::Elsewhere(status.success()))
+}
+
+fn here(arguments: &Arguments) -> Result<Report> {
+    let nft = output(Command::new("nft").arg("--version"))?;
     let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease")?;
     let mut report = Report::new("packets", format!("network namespaces, kernel {}, {}", kernel.trim(), nft.trim()));
     cases::all(&mut report)?;

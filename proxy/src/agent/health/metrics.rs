@@ -11,7 +11,6 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
-use rust_ingress_model::l4::{L4Service, TrafficPolicy};
 
 use super::Health;
 use super::changes::Changes;
@@ -35,10 +34,6 @@ impl Pending {
         registry.register(name("_pending"), format!("Changes that the kernel hasn't got yet: {what}"), self.pending.clone());
     }
 }
-
-/// The policies, as the label has them.
-const POLICIES: [(&str, fn(&L4Service) -> TrafficPolicy); 2] =
-    [("internal", |service| service.internal), ("external", |service| service.external)];
 
 fn now() -> f64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64()
@@ -148,8 +143,13 @@ impl Metrics {
         self.services.register(theirs, "service");
         self.endpoints.register(theirs, "endpoint");
         let without_local = Family::<[(&'static str, &'static str); 1], Gauge>::default();
-        for (label, policy) in POLICIES {
-            let count = health.facts().without_local(policy);
+        let facts = health.facts();
+        let counts = [
+            ("internal", facts.without_local(|service| service.internal)),
+            ("external", facts.without_local(|service| service.external)),
+        ];
+        drop(facts);
+        for (label, count) in counts {
             without_local.get_or_create(&[("traffic_policy", label)]).set(i64::try_from(count).unwrap_or(i64::MAX));
         }
         let help = "Services with a policy Local, endpoints, and none of them on this node";
