@@ -6,11 +6,12 @@ mod default;
 mod node;
 #[cfg(test)]
 mod tests;
+mod trigger;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use rust_ingress_model::{Fault, KeyStore, Name, Part, PartMap, Report, ReportKey, Severity, Snapshot, StatusPlan};
 use rust_ingress_proxy::PublishFault;
@@ -20,6 +21,8 @@ use tokio::sync::watch;
 use crate::plane::{Kernel, Plane};
 use default::DefaultSecret;
 use node::Node;
+
+pub(crate) use trigger::LAST_CHANGE;
 
 type Reports = PartMap<ReportKey, Report>;
 
@@ -88,6 +91,9 @@ pub struct Driver {
     default: Option<DefaultSecret>,
     /// This node's kernel, where an agent programs it.
     node: Option<Node>,
+    /// When it began; and since when changes that aren't programmed yet wait to be.
+    start: SystemTime,
+    triggered: Vec<SystemTime>,
     secrets_within: Duration,
     /// The first turn publishes even an empty World: its listeners answer.
     began: bool,
@@ -99,7 +105,23 @@ impl Driver {
         let (world, snapshot, keys) = (World::new(&settings), Arc::default(), KeyStore::default());
         let (subscribers, secrets_within) = (Vec::new(), SECRETS_WITHIN);
         let (given, wanted, default, node) = (None, None, None, None);
-        Self { world, settings, snapshot, given, keys, subscribers, wanted, default, node, secrets_within, began: false }
+        let (start, triggered) = (SystemTime::now(), Vec::new());
+        let began = false;
+        Self {
+            world,
+            settings,
+            snapshot,
+            given,
+            keys,
+            subscribers,
+            wanted,
+            default,
+            node,
+            start,
+            triggered,
+            secrets_within,
+            began,
+        }
     }
 
     /// Says from now on which Secrets are wanted.
@@ -136,7 +158,10 @@ impl Driver {
     }
 
     /// Takes changes into the World; [`Self::turn`] makes them live.
-    pub fn apply(&mut self, changes: Vec<Change>) {
+    pub fn apply(&mut self, mut changes: Vec<Change>) {
+        if self.node.is_some() {
+            self.triggered.extend(trigger::take(&mut changes, self.start));
+        }
         for change in changes {
             self.world.apply(change);
         }
@@ -196,7 +221,7 @@ impl Driver {
 
     fn program_node(&mut self, snapshot: &Arc<Snapshot>) {
         if let Some(node) = &mut self.node {
-            node.program(&self.world, snapshot);
+            node.program(&self.world, snapshot, &std::mem::take(&mut self.triggered));
         }
     }
 

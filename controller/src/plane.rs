@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use rust_ingress_model::l4::NodeFacts;
 use rust_ingress_model::{Fault, KeyStore, ListenerName, Snapshot};
@@ -19,8 +20,9 @@ pub trait Plane {
 /// Programs the kernel of this node.
 pub trait Kernel {
     /// Makes the Services of a snapshot live, as this node carries them. Gives all that is wrong with them now; where nothing
-    /// could be programmed at all, the kernel keeps what it had.
-    fn publish(&self, snapshot: &Arc<Snapshot>, node: &NodeFacts) -> Vec<Fault>;
+    /// could be programmed at all, the kernel keeps what it had. `triggered`: when what changed endpoints since the last time
+    /// happened, for a metric.
+    fn publish(&self, snapshot: &Arc<Snapshot>, node: &NodeFacts, triggered: &[SystemTime]) -> Vec<Fault>;
 }
 
 impl Plane for Proxy {

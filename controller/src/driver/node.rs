@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use ipnet::IpNet;
 use rust_ingress_model::l4::{L4Service, NodeFacts};
@@ -35,7 +36,8 @@ impl Node {
     }
 
     /// Programs the kernel where the Services of the snapshot, or what is known of the node, are others than last time.
-    pub(super) fn program(&mut self, world: &World, snapshot: &Arc<Snapshot>) {
+    /// `triggered`: when what changed endpoints since then happened.
+    pub(super) fn program(&mut self, world: &World, snapshot: &Arc<Snapshot>, triggered: &[SystemTime]) {
         let facts = self.facts(world);
         let same = |last: &Programmed| {
             Arc::ptr_eq(&last.facts, &facts) && last.services == snapshot.services && last.service_cidrs == snapshot.service_cidrs
@@ -43,7 +45,7 @@ impl Node {
         if self.programmed.as_ref().is_some_and(same) {
             return;
         }
-        let faults: BTreeSet<Fault> = self.kernel.publish(snapshot, &facts).into_iter().collect();
+        let faults: BTreeSet<Fault> = self.kernel.publish(snapshot, &facts, triggered).into_iter().collect();
         FaultChanges::of(&self.faults, &faults).log();
         self.faults = faults;
         let (services, service_cidrs) = (snapshot.services.clone(), snapshot.service_cidrs.clone());

@@ -121,13 +121,13 @@ fn a_secret_that_is_never_answered_holds_up_its_own_turn_once() {
     rig.stop();
 }
 
-/// Says what the kernel was given: the Services, and the addresses of the node.
-struct KernelRecorder(Sender<(Vec<String>, usize)>);
+/// Says what the kernel was given: the Services, how many addresses of the node, and how many changes that have a time.
+struct KernelRecorder(Sender<(Vec<String>, usize, usize)>);
 
 impl Kernel for KernelRecorder {
-    fn publish(&self, snapshot: &Arc<Snapshot>, node: &NodeFacts) -> Vec<Fault> {
+    fn publish(&self, snapshot: &Arc<Snapshot>, node: &NodeFacts, triggered: &[SystemTime]) -> Vec<Fault> {
         let services = snapshot.services.keys().map(ToString::to_string).collect();
-        self.0.send((services, node.addresses.len())).unwrap();
+        self.0.send((services, node.addresses.len(), triggered.len())).unwrap();
         Vec::new()
     }
 }
@@ -140,7 +140,7 @@ fn kernel_and_proxy_are_told_what_concerns_them() {
     let mut driver = Driver::new(Settings { l4: true, ..Settings::default() });
     driver.program("n".into(), Box::new(KernelRecorder(kernel_said)));
     driver.turn(&plane);
-    assert_eq!(kernel.try_recv().unwrap(), (Vec::new(), 0), "without its Node, and without Services");
+    assert_eq!(kernel.try_recv().unwrap(), (Vec::new(), 0, 0), "without its Node, and without Services");
     proxy.try_recv().unwrap();
 
     let service = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"},
@@ -162,4 +162,30 @@ fn kernel_and_proxy_are_told_what_concerns_them() {
     driver.apply(vec![Change::Delete(ObjectRef::new("Node", "", "n"))]);
     driver.turn(&plane);
     assert!(kernel.try_recv().is_err(), "heartbeats, and a Node that is gone");
+}
+
+#[test]
+fn the_kernel_is_told_when_a_change_of_endpoints_happened_and_the_world_is_not() {
+    let (kernel_said, kernel) = mpsc::channel();
+    let (proxy_said, _proxy) = mpsc::channel();
+    let plane = Recorder(proxy_said);
+    let mut driver = Driver::new(Settings { l4: true, ..Settings::default() });
+    driver.program("n".into(), Box::new(KernelRecorder(kernel_said)));
+    let service = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"},
+        "spec": {"clusterIPs": ["10.96.0.1"], "ports": [{"port": 80, "targetPort": 8080}]}});
+    let slice = |address: &str, time: &str| {
+        let labels = json!({"kubernetes.io/service-name": "web"});
+        put(json!({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+            "metadata": {"name": "web-1", "labels": labels, "annotations": {LAST_CHANGE: time}},
+            "ports": [{"port": 8080}], "endpoints": [{"addresses": [address], "conditions": {"ready": true}}]}))
+    };
+    let mut said = |driver: &mut Driver, change| {
+        driver.apply(vec![change]);
+        driver.turn(&plane);
+        kernel.try_iter().last().map(|(_, _, times)| times)
+    };
+    assert_eq!(said(&mut driver, put(service)), Some(0));
+    assert_eq!(said(&mut driver, slice("10.244.0.1", "2020-01-02T03:04:05Z")), Some(0), "long before the start");
+    assert_eq!(said(&mut driver, slice("10.244.0.2", "2990-01-02T03:04:05.678Z")), Some(1));
+    assert_eq!(said(&mut driver, slice("10.244.0.3", "yesterday")), Some(0), "not a time");
 }

@@ -20,7 +20,7 @@ mod sysctl;
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use rust_ingress_model::l4::{L4Settings, NodeFacts};
 use rust_ingress_model::{Fault, Snapshot};
@@ -100,6 +100,11 @@ impl Agent {
     /// Whether the kernel has what was published last.
     pub fn is_written(&self) -> bool {
         lock(&self.state).is_written()
+    }
+
+    /// The kernel has what happened at these times; for the metric `kubeproxy_network_programming_duration_seconds`.
+    pub fn programmed(&self, triggered: &[SystemTime]) {
+        lock(&self.state).programmed(triggered);
     }
 
     /// What it has done so far.

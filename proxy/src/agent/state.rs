@@ -5,7 +5,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use rust_ingress_model::l4::plan::{Plan, PlanChange};
 use rust_ingress_model::l4::{Family, L4Settings, NodeFacts, NodePortAddresses, SetName};
@@ -178,6 +178,14 @@ impl State {
     /// Whether the kernel has the plan.
     pub fn is_written(&self) -> bool {
         self.written
+    }
+
+    /// See [`super::Agent::programmed`].
+    pub fn programmed(&self, triggered: &[SystemTime]) {
+        let now = SystemTime::now();
+        // A clock ahead of ours says nothing.
+        let took = triggered.iter().filter_map(|time| now.duration_since(*time).ok());
+        took.for_each(|took| self.health.metrics.programmed(took));
     }
 
     /// What was done so far.

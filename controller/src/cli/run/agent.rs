@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use anyhow::{Context as _, bail};
 use rust_ingress_model::l4::NodeFacts;
@@ -41,7 +42,11 @@ fn namespace() -> String {
 }
 
 impl Kernel for Agent {
-    fn publish(&self, snapshot: &Arc<Snapshot>, node: &NodeFacts) -> Vec<Fault> {
-        Agent::publish(self, snapshot, node)
+    fn publish(&self, snapshot: &Arc<Snapshot>, node: &NodeFacts, triggered: &[SystemTime]) -> Vec<Fault> {
+        let faults = Agent::publish(self, snapshot, node);
+        if self.is_written() {
+            self.programmed(triggered);
+        }
+        faults
     }
 }

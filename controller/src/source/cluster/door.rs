@@ -22,6 +22,7 @@ use serde::Deserialize;
 use serde::de::{IgnoredAny, MapAccess, Visitor};
 
 use super::seen::{Involved, Seen, SeenIngress};
+use crate::driver::LAST_CHANGE;
 
 /// What `kubectl apply` writes: the whole object again.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
@@ -118,7 +119,9 @@ impl AtDoor for DoorService {
 impl AtDoor for DoorSlice {
     fn enter(self, _: &ObjectRef, _: &Seen, l4: bool) -> Object {
         let mut metadata = self.metadata.0;
-        metadata.annotations = None;
+        let mut annotations = metadata.annotations.take().unwrap_or_default();
+        annotations.retain(|name, _| l4 && name == LAST_CHANGE);
+        metadata.annotations = (!annotations.is_empty()).then_some(annotations);
         metadata.uid = None;
         metadata.resource_version = None;
         let endpoints = self.endpoints.map(|endpoints| endpoints.into_iter().map(|endpoint| endpoint.kept(l4)).collect());
@@ -333,7 +336,9 @@ mod tests {
 
     #[test]
     fn a_slice_keeps_its_service_and_its_endpoints() {
-        let document = json!({"metadata": meta(), "addressType": "IPv4", "ports": [{"name": "http", "port": 8080}],
+        let mut meta = meta();
+        meta["annotations"][LAST_CHANGE] = json!("2026-01-02T03:04:05Z");
+        let document = json!({"metadata": meta, "addressType": "IPv4", "ports": [{"name": "http", "port": 8080}],
             "endpoints": [{"addresses": ["10.0.0.1"], "conditions": {"ready": true}, "nodeName": "n", "zone": "z",
                 "hints": {"forZones": [{"name": "z"}]}, "targetRef": {"kind": "Pod", "namespace": "shop", "name": "p", "uid": "x"}},
                 {"addresses": null}]});
@@ -344,7 +349,10 @@ mod tests {
         };
         let endpoint = enter(true).endpoints.unwrap().swap_remove(0);
         assert_eq!((endpoint.node_name.as_deref(), endpoint.hints.is_some()), (Some("n"), true));
+        let annotations = enter(true).metadata.annotations.unwrap();
+        assert_eq!(annotations.keys().collect::<Vec<_>>(), [LAST_CHANGE], "an agent says how long it took since");
         let slice = enter(false);
+        assert_eq!(slice.metadata.annotations, None);
         assert_eq!(slice.metadata.labels.unwrap().into_keys().collect::<Vec<_>>(), ["kubernetes.io/service-name"]);
         let endpoints = slice.endpoints.unwrap();
         let target = endpoints[0].target_ref.as_ref().unwrap();

@@ -170,11 +170,13 @@ mod tests {
     fn metrics_have_kube_proxys_names() {
         let health = Arc::new(Health::default());
         health.metrics.synced(true, std::time::Duration::from_millis(3));
+        health.metrics.programmed(std::time::Duration::from_millis(250));
         ask(&health, Port::Health, "/healthz");
         let text = health.metrics.text(&health).expect("metrics");
         for name in [
             "kubeproxy_sync_full_proxy_rules_duration_seconds_count 1",
             "kubeproxy_sync_proxy_rules_duration_seconds_count 1",
+            "kubeproxy_network_programming_duration_seconds_sum 0.25",
             "kubeproxy_sync_partial_proxy_rules_duration_seconds_count 0",
             "kubeproxy_proxy_healthz_total{code=\"503\"} 1",
         ] {

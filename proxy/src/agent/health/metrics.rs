@@ -47,6 +47,7 @@ pub(in crate::agent) struct Metrics {
     partial: Histogram,
     last: Gauge<f64, AtomicU64>,
     queued: Gauge<f64, AtomicU64>,
+    programming: Histogram,
     services: Pending,
     endpoints: Pending,
     failures: Counter,
@@ -66,6 +67,8 @@ impl Default for Metrics {
             partial: durations(),
             last: Gauge::default(),
             queued: Gauge::default(),
+            // 1 ms to 524 s: kube-proxy's buckets end at 300 s.
+            programming: Histogram::new(exponential_buckets(0.001, 2.0, 20)),
             services: Pending::default(),
             endpoints: Pending::default(),
             failures: Counter::default(),
@@ -83,6 +86,11 @@ impl Metrics {
         self.all.observe(took.as_secs_f64());
         if everything { &self.full } else { &self.partial }.observe(took.as_secs_f64());
         self.last.set(now());
+    }
+
+    /// The kernel has what happened so long ago.
+    pub fn programmed(&self, took: Duration) {
+        self.programming.observe(took.as_secs_f64());
     }
 
     /// The kernel is to get changes.
@@ -138,6 +146,8 @@ impl Metrics {
             self.partial.clone(),
         );
         theirs.register_with_unit("sync_proxy_rules_last_timestamp", "When rules were last synced", seconds(), self.last.clone());
+        let programming = "Time from a change of endpoints, as their controller noted it, until the kernel had it";
+        theirs.register_with_unit("network_programming_duration", programming, seconds(), self.programming.clone());
         let queued = "sync_proxy_rules_last_queued_timestamp";
         theirs.register_with_unit(queued, "When rules were last to be synced", seconds(), self.queued.clone());
         self.services.register(theirs, "service");
