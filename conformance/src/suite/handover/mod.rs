@@ -94,19 +94,40 @@ impl Scene<'_> {
     fn serve(&self) -> Result<()> {
         self.cluster.load_stock(&[Stock::Agnhost])?;
         self.cluster.kubectl(&["apply", "-f", &top()?.join(ASKED).display().to_string()])?;
-        self.cluster.kubectl(&["-n", NAMESPACE, "rollout", "status", "deployment/server", "--timeout=120s"]).map(drop)
+        self.cluster.kubectl(&["-n", NAMESPACE, "rollout", "status", "deployment/server", "--timeout=120s"])?;
+        for (place, to) in [(Place::Wan, self.node_ports()?), (Place::Network(2), self.cluster_ips()?)] {
+            to.iter().try_for_each(|to| self.until_served(place, *to))?;
+        }
+        Ok(())
+    }
+
+    /// kube-proxy may take its time.
+    fn until_served(&self, place: Place, to: SocketAddr) -> Result<()> {
+        let begin = Instant::now();
+        let url = format!("http://{to}/hostname");
+        while let Err(error) = self.cluster.run(place, &["curl", "-fsg", "-m", "2", &url]) {
+            ensure!(begin.elapsed() < Duration::from_secs(60), "{to} isn't served after a minute: {error:#}");
+            std::thread::sleep(Duration::from_millis(200));
+        }
+        Ok(())
+    }
+
+    fn node_ports(&self) -> Result<Vec<SocketAddr>> {
+        let nodes = self.cluster.nodes().flat_map(|node| [node.v4(), format!("[{}]", node.v6())]);
+        nodes.map(|node| Ok(format!("{node}:{NODE_PORT}").parse()?)).collect()
+    }
+
+    fn cluster_ips(&self) -> Result<Vec<SocketAddr>> {
+        let query = "jsonpath={.spec.clusterIPs[*]}";
+        let addresses = self.cluster.kubectl(&["-n", NAMESPACE, "get", "service", "server", "-o", query])?;
+        addresses.split_whitespace().map(|address| Ok(SocketAddr::new(address.parse()?, 80))).collect()
     }
 
     /// Follows a section while clients ask; a line for each kind of them.
     fn under_load(&self, title: &str) -> Result<Vec<String>> {
-        let nodes = self.cluster.nodes().flat_map(|node| [node.v4(), format!("[{}]", node.v6())]);
-        let node_ports: Vec<SocketAddr> = nodes.map(|node| Ok(format!("{node}:{NODE_PORT}").parse()?)).collect::<Result<_>>()?;
-        let query = "jsonpath={.spec.clusterIPs[*]}";
-        let addresses = self.cluster.kubectl(&["-n", NAMESPACE, "get", "service", "server", "-o", query])?;
-        let cluster_ips =
-            addresses.split_whitespace().map(|address| Ok(SocketAddr::new(address.parse()?, 80))).collect::<Result<_>>()?;
+        let node_ports = self.node_ports()?;
         let outside = self.load(Place::Wan, node_ports.clone())?;
-        let inside = self.load(Place::Network(2), cluster_ips)?;
+        let inside = self.load(Place::Network(2), self.cluster_ips()?)?;
         let datagrams = udp::start(&node_ports);
         std::thread::sleep(Duration::from_secs(1));
         let followed = self.follow(title);
