@@ -179,7 +179,7 @@ fn the_kernel_is_told_when_a_change_of_endpoints_happened_and_the_world_is_not()
             "metadata": {"name": "web-1", "labels": labels, "annotations": {LAST_CHANGE: time}},
             "ports": [{"port": 8080}], "endpoints": [{"addresses": [address], "conditions": {"ready": true}}]}))
     };
-    let mut said = |driver: &mut Driver, change| {
+    let said = |driver: &mut Driver, change| {
         driver.apply(vec![change]);
         driver.turn(&plane);
         kernel.try_iter().last().map(|(_, _, times)| times)

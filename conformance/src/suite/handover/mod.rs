@@ -62,7 +62,8 @@ pub fn run(cluster: &Cluster, arguments: &Arguments) -> Result<Report> {
     };
     let install = Install::on(cluster)?;
     install.image(&program).context("the image can't be made")?;
-    let mut report = Report::new("handover", cluster.describe());
+    let name = if mode == KubeProxy::Iptables { "handover-iptables" } else { "handover-nftables" };
+    let mut report = Report::new(name, cluster.describe());
     let values = vec![
         format!("apiserver.url={}", layout::api_server()),
         format!("l4.clusterCIDR={{{}}}", layout::POD_RANGES),

@@ -119,11 +119,9 @@ impl AtDoor for DoorService {
 impl AtDoor for DoorSlice {
     fn enter(self, _: &ObjectRef, _: &Seen, l4: bool) -> Object {
         let mut metadata = self.metadata.0;
-        let mut annotations = metadata.annotations.take().unwrap_or_default();
-        annotations.retain(|name, _| l4 && name == LAST_CHANGE);
-        metadata.annotations = (!annotations.is_empty()).then_some(annotations);
-        metadata.uid = None;
-        metadata.resource_version = None;
+        let time = metadata.annotations.take().and_then(|mut annotations| annotations.remove_entry(LAST_CHANGE));
+        metadata.annotations = time.filter(|_| l4).map(|entry| [entry].into());
+        (metadata.uid, metadata.resource_version) = (None, None);
         let endpoints = self.endpoints.map(|endpoints| endpoints.into_iter().map(|endpoint| endpoint.kept(l4)).collect());
         let slice = EndpointSlice { metadata, address_type: self.address_type, endpoints, ports: self.ports };
         Object::EndpointSlice(Box::new(slice))
