@@ -8,7 +8,7 @@ mod node;
 mod tests;
 mod trigger;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant, SystemTime};
@@ -216,7 +216,8 @@ impl Driver {
         if self.node.is_none() {
             return snapshot.clone();
         }
-        Arc::new(Snapshot { services: PartMap::new(), service_cidrs: Vec::new(), ..Snapshot::clone(snapshot) })
+        let (services, service_cidrs, pools) = (PartMap::new(), Vec::new(), BTreeMap::new());
+        Arc::new(Snapshot { services, service_cidrs, pools, ..Snapshot::clone(snapshot) })
     }
 
     fn program_node(&mut self, snapshot: &Arc<Snapshot>) {

@@ -1,11 +1,11 @@
 //! This node's kernel, as the driver keeps it up to date: told only where Services, or the node itself, have changed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use ipnet::IpNet;
-use rust_ingress_model::l4::{L4Service, NodeFacts};
+use rust_ingress_model::l4::{L4Service, NodeFacts, Pool};
 use rust_ingress_model::{Fault, Name, ObjectRef, PartMap, Snapshot};
 use rust_ingress_translate::World;
 
@@ -27,6 +27,7 @@ pub(super) struct Node {
 struct Programmed {
     services: PartMap<ObjectRef, L4Service>,
     service_cidrs: Vec<IpNet>,
+    pools: BTreeMap<Name, Pool>,
     facts: Arc<NodeFacts>,
 }
 
@@ -40,7 +41,8 @@ impl Node {
     pub(super) fn program(&mut self, world: &World, snapshot: &Arc<Snapshot>, triggered: &[SystemTime]) {
         let facts = self.facts(world);
         let same = |last: &Programmed| {
-            Arc::ptr_eq(&last.facts, &facts) && last.services == snapshot.services && last.service_cidrs == snapshot.service_cidrs
+            let same = Arc::ptr_eq(&last.facts, &facts) && last.services == snapshot.services;
+            same && last.service_cidrs == snapshot.service_cidrs && last.pools == snapshot.pools
         };
         if self.programmed.as_ref().is_some_and(same) {
             return;
@@ -49,7 +51,7 @@ impl Node {
         FaultChanges::of(&self.faults, &faults).log();
         self.faults = faults;
         let (services, service_cidrs) = (snapshot.services.clone(), snapshot.service_cidrs.clone());
-        self.programmed = Some(Programmed { services, service_cidrs, facts });
+        self.programmed = Some(Programmed { services, service_cidrs, pools: snapshot.pools.clone(), facts });
     }
 
     /// A node that isn't known any more stays what it was: Services that work are worth more than facts that may be old.

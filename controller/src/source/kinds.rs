@@ -8,6 +8,7 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::{Ingress, IngressClass, ServiceCIDR};
 use rust_ingress_model::ObjectRef;
 use rust_ingress_translate::Object;
+use rust_ingress_translate::pool::AddressPool;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -61,6 +62,7 @@ pub fn read(mut value: Value) -> Result<Reading, Refused> {
         ("networking.k8s.io/v1", "IngressClass") => |value| typed::<IngressClass>(value, Object::IngressClass),
         ("networking.k8s.io/v1", "ServiceCIDR") => |value| typed::<ServiceCIDR>(value, Object::ServiceCidr),
         ("discovery.k8s.io/v1", "EndpointSlice") => |value| typed::<EndpointSlice>(value, Object::EndpointSlice),
+        ("rust-ingress.dev/v1alpha1", "AddressPool") => |value| typed::<AddressPool>(value, Object::AddressPool),
         ("v1", "Service") => |value| typed::<Service>(value, Object::Service),
         ("v1", "Secret") => |value| typed::<Secret>(value, |secret| Object::Secret(merge_string_data(secret))),
         ("v1", "ConfigMap") => |value| typed::<ConfigMap>(value, Object::ConfigMap),
@@ -87,7 +89,7 @@ fn identify(kind: &str, value: &mut Value) -> Result<ObjectRef, Refused> {
         Some(other) => return refuse("metadata.name", false, format!("the name of this {kind} is {other}, which isn't a text")),
     };
     let namespace = match (kind, metadata.get("namespace")) {
-        ("IngressClass" | "Namespace" | "Node" | "ServiceCIDR", _) => {
+        ("AddressPool" | "IngressClass" | "Namespace" | "Node" | "ServiceCIDR", _) => {
             metadata.remove("namespace");
             String::new()
         }

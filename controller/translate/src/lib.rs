@@ -15,6 +15,7 @@ mod faults;
 mod ingress;
 mod l4;
 mod object;
+pub mod pool;
 mod settings;
 mod translate;
 mod world;

@@ -6,6 +6,8 @@ use k8s_openapi::api::networking::v1::{Ingress, IngressClass, ServiceCIDR};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use rust_ingress_model::{Fault, ObjectRef};
 
+use crate::pool::AddressPool;
+
 /// One Kubernetes object. Not `Debug`: a Secret must not get into a log.
 #[derive(Clone)]
 pub enum Object {
@@ -29,6 +31,8 @@ pub enum Object {
     Node(Box<Node>),
     /// networking.k8s.io/v1; for the node agent
     ServiceCidr(Box<ServiceCIDR>),
+    /// rust-ingress.dev/v1alpha1; for the node agent
+    AddressPool(Box<AddressPool>),
 }
 
 impl Object {
@@ -55,6 +59,7 @@ impl Object {
             Self::Pod(object) => ("Pod", true, &object.metadata),
             Self::Node(object) => ("Node", false, &object.metadata),
             Self::ServiceCidr(object) => ("ServiceCIDR", false, &object.metadata),
+            Self::AddressPool(object) => ("AddressPool", false, &object.metadata),
         }
     }
 }

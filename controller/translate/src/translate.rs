@@ -97,15 +97,18 @@ impl Work<'_> {
         }
     }
 
-    /// What to write on the Ingresses that are dirty.
+    /// What to write on the Ingresses and Services that are dirty.
     fn status(&self, dirty: &Dirty) -> StatusPlan {
         let status = |object: &ObjectRef| {
+            if &*object.kind == "Service" {
+                return self.world.l4.as_ref()?.addresses.status(object);
+            }
             let ingress = self.world.ingresses.get(&(object.namespace.clone(), object.name.clone()))?;
-            let status = ObjectStatus { generation: ingress.generation, addresses: true, conditions: Vec::new() };
+            let status = ObjectStatus { generation: ingress.generation, addresses: true, ..ObjectStatus::default() };
             self.ours(ingress).then_some(status)
         };
-        let ingresses = dirty.objects.iter().filter(|object| &*object.kind == "Ingress");
-        let planned = ingresses.map(|object| (object.clone(), status(object)));
+        let written = dirty.objects.iter().filter(|object| matches!(&*object.kind, "Ingress" | "Service"));
+        let planned = written.map(|object| (object.clone(), status(object)));
         StatusPlan { whole: false, objects: planned.filter(|(_, status)| !dirty.is_all() || status.is_some()).collect() }
     }
 }

@@ -20,6 +20,7 @@ use crate::ingress::Ingress;
 use crate::ingress::class::Class;
 use crate::l4::{self, L4};
 use crate::object::{Change, Object};
+use crate::pool::AddressPool;
 use crate::settings::Settings;
 use index::{Index, Multimap};
 
@@ -56,7 +57,7 @@ pub struct World {
 impl World {
     /// An empty World, with what these settings need.
     pub fn new(settings: &Settings) -> Self {
-        Self { l4: settings.l4.then(L4::default), ..Self::default() }
+        Self { l4: settings.l4.then(|| L4::new(settings)), ..Self::default() }
     }
 
     /// Takes in a change.
@@ -78,8 +79,13 @@ impl World {
         }
     }
 
-    /// What the changes since the last call made dirty.
+    /// What the changes since the last call made dirty. Works out first what is only worked out for all of them together.
     pub fn take_dirty(&mut self) -> Dirty {
+        if let Some(l4) = &mut self.l4 {
+            let (services, pools) = l4.settle(&self.services);
+            self.dirty.objects.extend(services.iter().map(|(namespace, name)| ObjectRef::new("Service", namespace, name)));
+            self.dirty.objects.extend(pools.iter().map(|name| ObjectRef::new("AddressPool", "", name)));
+        }
         std::mem::take(&mut self.dirty)
     }
 
@@ -118,6 +124,8 @@ impl World {
         dirty.objects.extend(self.services.keys().map(|(namespace, name)| ObjectRef::new("Service", namespace, name)));
         dirty.objects.extend(self.stray_slices.iter().map(|(namespace, name)| ObjectRef::new("EndpointSlice", namespace, name)));
         dirty.objects.extend(self.l4.iter().flat_map(L4::cidr_names).map(|name| ObjectRef::new("ServiceCIDR", "", name)));
+        let pools = self.l4.iter().flat_map(|l4| l4.addresses.pool_names());
+        dirty.objects.extend(pools.map(|name| ObjectRef::new("AddressPool", "", name)));
         dirty.objects.extend(self.sources.keys().cloned());
         dirty
     }
@@ -133,6 +141,7 @@ impl World {
             Object::Secret(mut object) => self.set_secret(key, Some(certificate::parse(&reference, &mut object))),
             Object::Node(object) => self.set_node(&key.1, Some(&object)),
             Object::ServiceCidr(object) => self.set_cidr(&reference, Some(&object)),
+            Object::AddressPool(object) => self.set_pool(&key.1, Some(*object)),
             Object::ConfigMap(_) | Object::Namespace(_) | Object::Pod(_) => {}
         }
     }
@@ -147,6 +156,7 @@ impl World {
             "Secret" => self.set_secret(key, None),
             "Node" => self.set_node(&key.1, None),
             "ServiceCIDR" => self.set_cidr(reference, None),
+            "AddressPool" => self.set_pool(&key.1, None),
             _ => {}
         }
     }
@@ -275,6 +285,13 @@ impl World {
     fn set_cidr(&mut self, reference: &ObjectRef, new: Option<&ServiceCIDR>) {
         if self.l4.as_mut().is_some_and(|l4| l4.set_cidr(&reference.name, new)) {
             self.dirty.objects.insert(reference.clone());
+        }
+    }
+
+    /// What it changes shows when all changes are in: [`Self::take_dirty`].
+    fn set_pool(&mut self, name: &Name, new: Option<AddressPool>) {
+        if let Some(l4) = &mut self.l4 {
+            l4.addresses.set_pool(name, new);
         }
     }
 

@@ -35,7 +35,8 @@ fn check(folder: &Path) -> Vec<String> {
     let settings = settings.settings();
     let mut objects = common::objects(&input);
     objects.extend(example(folder).iter().flat_map(|yaml| common::objects(yaml)));
-    let world = common::world(objects, &settings);
+    let mut world = common::world(objects, &settings);
+    drop(world.take_dirty());
     let (mut snapshot, status) = translate(&world, &settings, &Snapshot::default(), &Dirty::all());
     let text = serde_saphyr::to_string(&snapshot).unwrap();
     let read: Snapshot = serde_saphyr::from_str(&text).expect("a snapshot reads back");

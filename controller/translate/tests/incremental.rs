@@ -132,9 +132,25 @@ fn service() -> impl Strategy<Value = Value> {
         1 => Just(json!({"type": "ExternalName", "externalName": "example.org"})),
         4 => l4_spec(),
     ];
-    let annotations = vec![json!({}), builtin, json!({"rust-ingress.dev/l7": "enabled"}), json!({"rust-ingress.dev/l7": "yes"})];
+    let annotations = vec![
+        json!({}),
+        json!({}),
+        builtin,
+        json!({"rust-ingress.dev/l7": "enabled"}),
+        json!({"rust-ingress.dev/l7": "yes"}),
+        json!({"rust-ingress.dev/addresses": "192.0.2.2"}),
+        json!({"rust-ingress.dev/addresses": "192.0.2.2,x", "rust-ingress.dev/share-address": "k"}),
+        json!({"rust-ingress.dev/share-address": "k"}),
+    ];
     let labels = vec![json!({}), json!({}), json!({"service.kubernetes.io/service-proxy-name": "other"})];
-    let addresses = vec![json!([]), json!([{"ip": "192.0.2.1"}]), json!([{"ip": "10.96.0.1", "ipMode": "VIP"}])];
+    let addresses = vec![
+        json!([]),
+        json!([{"ip": "192.0.2.1"}]),
+        json!([{"ip": "192.0.2.2", "ipMode": "VIP"}]),
+        json!([{"ip": "192.0.2.3"}, {"ip": "2001:db8::1"}]),
+        json!([{"ip": "10.96.0.1", "ipMode": "VIP"}]),
+        json!([{"hostname": "lb.example"}]),
+    ];
     (metadata(), select(annotations), spec, select(labels), select(addresses), 1..4_u8).prop_map(
         |((namespace, name), annotations, spec, labels, addresses, day)| {
             let created = format!("2026-01-0{day}T00:00:00Z");
@@ -150,17 +166,22 @@ fn service() -> impl Strategy<Value = Value> {
 fn l4_spec() -> impl Strategy<Value = Value> {
     let ips = select(vec![json!(["10.96.0.1"]), json!(["10.96.0.1", "fd00::2"]), json!(["None"]), json!([])]);
     let external = select(vec![json!([]), json!(["192.0.2.1"]), json!(["10.96.0.1", "192.0.2.1"])]);
-    let kind = select(vec!["ClusterIP", "NodePort", "LoadBalancer"]);
+    let kind = select(vec!["ClusterIP", "NodePort", "LoadBalancer", "LoadBalancer", "LoadBalancer"]);
+    let class = select(vec![json!(null), json!("rust-ingress.dev/pool"), json!("rust-ingress.dev/pool"), json!("other")]);
+    let families = vec![(json!(["IPv4"]), "SingleStack"), (json!(["IPv4", "IPv6"]), "PreferDualStack")];
+    let families = select([families, vec![(json!(["IPv6", "IPv4"]), "RequireDualStack"), (json!([]), "SingleStack")]].concat());
     let node_port = prop::option::of(30000..30002_u16);
     let port = (80..82_u16, select(vec!["http", "dns", ""]), select(vec!["TCP", "TCP", "TCP", "UDP", "QUIC"]), node_port)
         .prop_map(
             |(port, name, protocol, node_port)| json!({"port": port, "name": name, "protocol": protocol, "nodePort": node_port}),
         );
-    (ips, external, kind, prop::collection::vec(port, 0..3), select(vec!["Local", "Cluster"]), any::<bool>()).prop_map(
-        |(ips, external, kind, ports, policy, ranges)| {
+    let port = prop::collection::vec(port, 0..3);
+    (ips, external, (kind, class, families), port, select(vec!["Local", "Cluster"]), any::<bool>()).prop_map(
+        |(ips, external, (kind, class, (families, stack)), ports, policy, ranges)| {
             let ranges = if ranges { json!(["203.0.113.0/24", "bad"]) } else { json!([]) };
             json!({"type": kind, "clusterIP": ips[0], "clusterIPs": ips, "externalIPs": external, "ports": ports,
-                "externalTrafficPolicy": policy, "loadBalancerSourceRanges": ranges})
+                "externalTrafficPolicy": policy, "loadBalancerSourceRanges": ranges,
+                "loadBalancerClass": class, "ipFamilies": families, "ipFamilyPolicy": stack})
         },
     )
 }
@@ -170,6 +191,27 @@ fn cidr() -> impl Strategy<Value = Value> {
     (select(NAMES), cidrs).prop_map(|(name, cidrs)| {
         json!({"kind": "ServiceCIDR", "apiVersion": "networking.k8s.io/v1", "metadata": {"name": name}, "spec": {"cidrs": cidrs}})
     })
+}
+
+/// Few addresses, so that they run out; some stand in two pools.
+fn pool() -> impl Strategy<Value = Value> {
+    let addresses = select(vec![
+        json!(["192.0.2.1-192.0.2.2"]),
+        json!(["192.0.2.2-192.0.2.4", "2001:db8::/127"]),
+        json!(["192.0.2.1", "2001:db8::1", "bad"]),
+        json!(["203.0.113.0/30"]),
+        json!([]),
+    ]);
+    let namespaces = select(vec![json!([]), json!([]), json!(["a"])]);
+    let selector =
+        select(vec![json!(null), json!(null), json!({"matchExpressions": [{"key": "x", "operator": "DoesNotExist"}]})]);
+    (select(NAMES), addresses, any::<bool>(), namespaces, selector, 1..3_u8).prop_map(
+        |(name, addresses, default, namespaces, selector, day)| {
+            let metadata = json!({"name": name, "creationTimestamp": format!("2026-01-0{day}T00:00:00Z")});
+            json!({"kind": "AddressPool", "apiVersion": "rust-ingress.dev/v1alpha1", "metadata": metadata,
+                "spec": {"addresses": addresses, "default": default, "namespaces": namespaces, "serviceSelector": selector}})
+        },
+    )
 }
 
 fn slice() -> impl Strategy<Value = Value> {
@@ -258,6 +300,8 @@ fn l4_change() -> impl Strategy<Value = Step> {
         8 => service().prop_map(Step::Put),
         4 => slice().prop_map(Step::Put),
         1 => cidr().prop_map(Step::Put),
+        2 => pool().prop_map(Step::Put),
+        1 => select(NAMES).prop_map(|name| Step::Delete(ObjectRef::new("AddressPool", "", name))),
         3 => services.prop_map(|(kind, (namespace, name))| Step::Delete(ObjectRef::new(kind, namespace, name))),
         1 => select(NAMES).prop_map(|name| Step::Delete(ObjectRef::new("ServiceCIDR", "", name))),
         1 => change(),
@@ -297,6 +341,7 @@ fn run(batches: Vec<Vec<Step>>, settings: &Settings) {
             world.apply(change);
         }
         let dirty = world.take_dirty();
+        drop(again.take_dirty());
         let (incremental, status) = translate(&world, settings, &snapshot, &dirty);
         let (whole, whole_status) = translate(&again, settings, &Snapshot::default(), &Dirty::all());
         assert_eq!(incremental, whole);

@@ -55,6 +55,10 @@ pub enum Reason {
     UnknownAnnotation,
     /// An annotation whose value can't be read.
     InvalidAnnotation,
+    /// No address is left in any pool that the object may have one of.
+    PoolExhausted,
+    /// An address that is asked for is in no pool that the object may have one of.
+    AddressNotInPool,
     /// Something that is only for manifest folders.
     FilesOnly,
     /// A document that can't be read.

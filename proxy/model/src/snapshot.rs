@@ -12,7 +12,7 @@ use crate::backend::Backend;
 use crate::digest::Digest;
 use crate::fault::{Fault, Report};
 use crate::keystore::Fingerprint;
-use crate::l4::L4Service;
+use crate::l4::{L4Service, Pool};
 use crate::listener::{Certificate, Listener, TlsSet};
 use crate::names::{BackendKey, HostPattern, ListenerName, Name, ObjectRef, ReportKey, RouteSetName};
 use crate::parts::PartMap;
@@ -38,6 +38,9 @@ pub struct Snapshot {
     /// Ranges that ClusterIPs are taken from (ServiceCIDR objects).
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub service_cidrs: Vec<IpNet>,
+    /// Pools of load balancer addresses (AddressPool objects).
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub pools: BTreeMap<Name, Pool>,
     /// What is wrong with, or said of, objects. Not part of the digest: it changes nothing that is served.
     pub reports: PartMap<ReportKey, Report>,
 }
@@ -56,7 +59,7 @@ impl Snapshot {
     /// Costs the chunks of the maps that are new: their digests are kept with them.
     pub fn digest(&self) -> Digest {
         let l7 = (&self.listeners, &self.route_sets, &self.backends, &self.tls_sets, &self.certificates);
-        Digest::of(&(l7, &self.services, &self.service_cidrs))
+        Digest::of(&(l7, &self.services, &self.service_cidrs, &self.pools))
     }
 
     /// All faults, in a stable order.

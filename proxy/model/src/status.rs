@@ -1,6 +1,7 @@
 //! The status plan: what the status writer shall write, computed in the same pass as routing.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
@@ -45,6 +46,19 @@ pub struct ObjectStatus {
     /// Conditions, for kinds that have them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
+    /// Of a Service that gets its addresses from pools.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub balancer: Option<Balancer>,
+}
+
+/// What pools give a Service (`status.loadBalancer` and the finalizer with it).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Balancer {
+    /// These addresses; none while there are none to give.
+    Given(Vec<IpAddr>),
+    /// It goes, or gets none any more: what we gave it is taken back, and its finalizer with it.
+    Released,
 }
 
 /// A condition, without its times: those are the writer's.

@@ -7,6 +7,7 @@
 //! Everything happens in the network namespace of the thread that starts it. Rules stay when the program ends: a restart costs
 //! no connection.
 
+pub mod address;
 mod addresses;
 pub mod conntrack;
 mod drift;
@@ -30,6 +31,7 @@ pub use health::Ports;
 pub use state::Counters;
 pub use sysctl::Sysctl;
 
+use address::{Addresses, Answering};
 use drift::Watch;
 use health::{Health, Server};
 use nft::{CommitError, Tables, Taken, TakeoverError};
@@ -72,6 +74,8 @@ pub enum StartError {
 pub struct Agent {
     state: Arc<Mutex<State>>,
     watch: Watch,
+    addresses: Addresses,
+    _answering: Answering,
 }
 
 impl Agent {
@@ -87,14 +91,24 @@ impl Agent {
         let server = Server::start(&options.ports, health.clone()).map_err(StartError::Thread)?;
         let state = Arc::new(Mutex::new(State::new(options.settings, tables, (health, server))?));
         let watch = Watch::start(state.clone(), port)?;
-        Ok(Self { state, watch })
+        let addresses = Addresses::default();
+        let answering = Answering::start(&addresses).map_err(StartError::Thread)?;
+        Ok(Self { state, watch, addresses, _answering: answering })
     }
 
     /// Makes the kernel carry a snapshot's Services as this node sees them, in one transaction; what of them is left out.
     ///
     /// Where the kernel refuses, it carries what it did before; that is logged, and the agent tries again by itself.
     pub fn publish(&self, snapshot: &Snapshot, node: &NodeFacts) -> Vec<Fault> {
-        lock(&self.state).publish(snapshot, node)
+        let faults = lock(&self.state).publish(snapshot, node);
+        // Behind the rules: who is told where an address is finds them there.
+        self.addresses.announce(snapshot, node);
+        faults
+    }
+
+    /// The addresses of pools, for whoever places them on nodes.
+    pub fn addresses(&self) -> Addresses {
+        self.addresses.clone()
     }
 
     /// Whether the kernel has what was published last.

@@ -1,10 +1,11 @@
 //! A node with the agent on it, and Services as translation would give them.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context, Result, ensure};
-use rust_ingress_model::l4::{L4Endpoint, L4Port, L4Service, L4Settings, NodeFacts, Transport};
+use rust_ingress_model::l4::{L4Endpoint, L4Port, L4Service, L4Settings, NodeFacts, Pool, Transport};
 use rust_ingress_model::{ObjectRef, Part, Snapshot};
 use rust_ingress_proxy::agent::{Agent, Options};
 
@@ -58,6 +59,12 @@ pub fn endpoint(pod: &str, family: Family) -> L4Endpoint {
     }
 }
 
+/// A pool with the addresses that end in 240.
+pub fn pool() -> Pool {
+    let ranges = Family::BOTH.map(|family| at::pooled(family).to_string()).iter().filter_map(|text| text.parse().ok()).collect();
+    Pool { ranges, node_selector: BTreeMap::new(), max_nodes: 16 }
+}
+
 /// A Service of both families and protocols with these Pods; a ClusterIP and a node port.
 pub fn service(pods: &[&str]) -> L4Service {
     let endpoints = || Family::BOTH.into_iter().flat_map(|family| pods.iter().map(move |pod| endpoint(pod, family))).collect();
@@ -94,6 +101,7 @@ impl<'r> Bed<'r> {
     pub fn publish_as(&self, prefix: &str, services: &[L4Service]) -> Result<()> {
         let mut snapshot = Snapshot {
             service_cidrs: ["10.96.0.0/16", "fd00:96::/112"].iter().filter_map(|cidr| cidr.parse().ok()).collect(),
+            pools: [("pool".into(), pool())].into(),
             ..Snapshot::default()
         };
         for (place, service) in services.iter().enumerate() {

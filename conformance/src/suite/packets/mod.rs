@@ -7,6 +7,7 @@
 mod bed;
 mod cases;
 mod dumped;
+mod lan;
 pub(crate) mod namespace;
 mod rig;
 mod talk;

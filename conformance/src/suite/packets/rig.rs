@@ -76,6 +76,10 @@ pub mod at {
     pub fn load_balancer(family: Family) -> IpAddr {
         family.of("203.0.113.10", "2001:db8:2::10")
     }
+    /// An address of a pool, in the network of the client's link.
+    pub fn pooled(family: Family) -> IpAddr {
+        family.of("192.0.2.240", "2001:db8::240")
+    }
     /// An external IP.
     pub fn external(family: Family) -> IpAddr {
         family.of("203.0.113.20", "2001:db8:2::20")

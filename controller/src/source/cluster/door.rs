@@ -3,6 +3,8 @@
 //!
 //! Each type here stands for a Kubernetes kind towards kube's client; `follow` turns it into the World's object.
 
+mod meta;
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
@@ -13,32 +15,32 @@ use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointHint
 use k8s_openapi::api::networking::v1::{
     Ingress, IngressClass, IngressClassSpec, IngressSpec, IngressStatus, ServiceCIDR, ServiceCIDRSpec,
 };
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::{ByteString, ClusterResourceScope, NamespaceResourceScope};
 use kube::Resource;
 use rust_ingress_model::ObjectRef;
 use rust_ingress_translate::Object;
+use rust_ingress_translate::pool::{AddressPool, AddressPoolSpec, FINALIZER};
 use serde::Deserialize;
-use serde::de::{IgnoredAny, MapAccess, Visitor};
 
-use super::seen::{Involved, Seen, SeenIngress};
+use self::meta::{Labelled, Meta};
+use super::seen::{Involved, Seen, SeenIngress, SeenService};
 use crate::driver::LAST_CHANGE;
 
-/// What `kubectl apply` writes: the whole object again.
-const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 /// A kind that comes through the door.
 pub(super) trait AtDoor: Resource<DynamicType = ()> + Clone + std::fmt::Debug + Send + Sync + 'static {
     /// Notes what isn't kept in the World, and gives what is. `l4`: with what only a node agent reads.
     fn enter(self, object: &ObjectRef, seen: &Seen, l4: bool) -> Object;
 }
 
-/// Declares a kind: its own fields, and the rest as the Kubernetes type has it.
+/// Declares a kind: its own fields, and the rest as the Kubernetes type has it. [`Meta`]: with the labels that translation reads;
+/// [`Labelled`]: with all of them.
 macro_rules! at_door {
-    ($name:ident, $kind:ident, $scope:ty, { $($field:ident: $type:ty),* }) => {
+    ($name:ident, $kind:ident, $meta:ident, $scope:ty, { $($field:ident: $type:ty),* }) => {
         #[derive(Clone, Deserialize)]
         #[serde(rename_all = "camelCase")]
         pub(super) struct $name {
-            metadata: Meta,
+            metadata: $meta,
             $(#[serde(default)] $field: $type,)*
         }
 
@@ -75,15 +77,16 @@ macro_rules! at_door {
     };
 }
 
-at_door!(DoorIngress, Ingress, NamespaceResourceScope, { spec: Option<IngressSpec>, status: Option<IngressStatus> });
-at_door!(DoorClass, IngressClass, ClusterResourceScope, { spec: Option<IngressClassSpec> });
-at_door!(DoorService, Service, NamespaceResourceScope, { spec: Option<ServiceSpec>, status: Option<ServiceStatus> });
-at_door!(DoorSlice, EndpointSlice, NamespaceResourceScope, {
+at_door!(DoorIngress, Ingress, Meta, NamespaceResourceScope, { spec: Option<IngressSpec>, status: Option<IngressStatus> });
+at_door!(DoorClass, IngressClass, Meta, ClusterResourceScope, { spec: Option<IngressClassSpec> });
+at_door!(DoorService, Service, Labelled, NamespaceResourceScope, { spec: Option<ServiceSpec>, status: Option<ServiceStatus> });
+at_door!(DoorSlice, EndpointSlice, Meta, NamespaceResourceScope, {
     address_type: String, endpoints: Option<Vec<SlimEndpoint>>, ports: Option<Vec<EndpointPort>>
 });
-at_door!(DoorNode, Node, ClusterResourceScope, { spec: Option<NodeSpec>, status: Option<SlimNodeStatus> });
-at_door!(DoorServiceCidr, ServiceCIDR, ClusterResourceScope, { spec: Option<ServiceCIDRSpec> });
-at_door!(DoorSecret, Secret, NamespaceResourceScope, { data: Option<TlsData> });
+at_door!(DoorNode, Node, Labelled, ClusterResourceScope, { spec: Option<NodeSpec>, status: Option<SlimNodeStatus> });
+at_door!(DoorServiceCidr, ServiceCIDR, Meta, ClusterResourceScope, { spec: Option<ServiceCIDRSpec> });
+at_door!(DoorAddressPool, AddressPool, Meta, ClusterResourceScope, { spec: Option<AddressPoolSpec> });
+at_door!(DoorSecret, Secret, Meta, NamespaceResourceScope, { data: Option<TlsData> });
 
 impl AtDoor for DoorIngress {
     fn enter(self, object: &ObjectRef, seen: &Seen, _: bool) -> Object {
@@ -110,8 +113,15 @@ impl AtDoor for DoorClass {
 
 impl AtDoor for DoorService {
     fn enter(self, object: &ObjectRef, seen: &Seen, l4: bool) -> Object {
-        let metadata = involved(self.metadata, "v1", object, seen);
+        let Labelled(metadata) = if l4 { self.metadata } else { self.metadata.without_labels() };
         let status = self.status.filter(|_| l4);
+        let balanced = self.spec.as_ref().is_some_and(|spec| spec.type_.as_deref() == Some("LoadBalancer"));
+        if l4 && (balanced || metadata.finalizers.iter().flatten().any(|one| one == FINALIZER)) {
+            seen.put_service(object.clone(), SeenService::of(&metadata, status.as_ref()));
+        } else {
+            seen.forget_service(object);
+        }
+        let metadata = involved(Meta(metadata), "v1", object, seen);
         Object::Service(Box::new(Service { metadata, spec: self.spec, status }))
     }
 }
@@ -139,6 +149,14 @@ impl AtDoor for DoorNode {
 impl AtDoor for DoorServiceCidr {
     fn enter(self, _: &ObjectRef, _: &Seen, _: bool) -> Object {
         Object::ServiceCidr(Box::new(ServiceCIDR { metadata: self.metadata.0, spec: self.spec, status: None }))
+    }
+}
+
+impl AtDoor for DoorAddressPool {
+    fn enter(self, object: &ObjectRef, seen: &Seen, _: bool) -> Object {
+        let metadata = involved(self.metadata, "rust-ingress.dev/v1alpha1", object, seen);
+        let spec = self.spec.unwrap_or_default();
+        Object::AddressPool(Box::new(AddressPool { metadata, spec, ..AddressPool::default() }))
     }
 }
 
@@ -209,99 +227,6 @@ impl SlimEndpoint {
     }
 }
 
-/// Metadata without what nobody reads.
-#[derive(Clone, Deserialize)]
-#[serde(from = "KeptMeta")]
-struct Meta(ObjectMeta);
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct KeptMeta {
-    name: Option<String>,
-    namespace: Option<String>,
-    uid: Option<String>,
-    resource_version: Option<String>,
-    generation: Option<i64>,
-    creation_timestamp: Option<Time>,
-    deletion_timestamp: Option<Time>,
-    #[serde(default)]
-    annotations: Option<Annotations>,
-    #[serde(default)]
-    labels: Option<Labels>,
-}
-
-/// The labels that translation reads.
-#[derive(Deserialize)]
-struct Labels {
-    #[serde(rename = "kubernetes.io/service-name")]
-    service_name: Option<String>,
-    #[serde(rename = "service.kubernetes.io/service-proxy-name")]
-    proxy_name: Option<String>,
-    #[serde(rename = "service.kubernetes.io/headless")]
-    headless: Option<String>,
-    #[serde(rename = "topology.kubernetes.io/zone")]
-    zone: Option<String>,
-}
-
-impl Labels {
-    fn kept(self) -> Option<BTreeMap<String, String>> {
-        let entries = [
-            ("kubernetes.io/service-name", self.service_name),
-            ("service.kubernetes.io/service-proxy-name", self.proxy_name),
-            ("service.kubernetes.io/headless", self.headless),
-            ("topology.kubernetes.io/zone", self.zone),
-        ];
-        let kept: BTreeMap<_, _> = entries.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect();
-        (!kept.is_empty()).then_some(kept)
-    }
-}
-
-impl From<KeptMeta> for Meta {
-    fn from(kept: KeptMeta) -> Self {
-        Self(ObjectMeta {
-            name: kept.name,
-            namespace: kept.namespace,
-            uid: kept.uid,
-            resource_version: kept.resource_version,
-            generation: kept.generation,
-            creation_timestamp: kept.creation_timestamp,
-            deletion_timestamp: kept.deletion_timestamp,
-            annotations: kept.annotations.map(|annotations| annotations.0).filter(|annotations| !annotations.is_empty()),
-            labels: kept.labels.and_then(Labels::kept),
-            ..ObjectMeta::default()
-        })
-    }
-}
-
-/// All annotations but the last applied configuration.
-struct Annotations(BTreeMap<String, String>);
-
-impl<'de> Deserialize<'de> for Annotations {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Reader;
-        impl<'de> Visitor<'de> for Reader {
-            type Value = Annotations;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("annotations")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Annotations, A::Error> {
-                let mut kept = BTreeMap::new();
-                while let Some(key) = map.next_key::<String>()? {
-                    if key == LAST_APPLIED {
-                        map.next_value::<IgnoredAny>()?;
-                    } else {
-                        kept.insert(key, map.next_value()?);
-                    }
-                }
-                Ok(Annotations(kept))
-            }
-        }
-        deserializer.deserialize_map(Reader)
-    }
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
@@ -369,7 +294,7 @@ mod tests {
         let Object::Node(node) = door.enter(&ObjectRef::new("Node", "", "n"), &Seen::default(), true) else {
             panic!("not a node")
         };
-        assert_eq!(node.metadata.labels.unwrap().into_values().collect::<Vec<_>>(), ["a"]);
+        assert_eq!(node.metadata.labels.unwrap().into_values().collect::<Vec<_>>(), ["linux", "a"]);
         assert!(node.metadata.deletion_timestamp.is_some());
         let status = node.status.unwrap();
         assert_eq!((status.addresses.unwrap().len(), status.images), (1, None));

@@ -25,14 +25,14 @@ use serde_json::json;
 use tokio::sync::watch;
 
 use crate::driver::{Message, Wanted};
-use door::{AtDoor, DoorClass, DoorIngress, DoorNode, DoorService, DoorServiceCidr, DoorSlice};
+use door::{AtDoor, DoorAddressPool, DoorClass, DoorIngress, DoorNode, DoorService, DoorServiceCidr, DoorSlice};
 use follow::{Context, Follow, Heard};
 use secrets::Secrets;
 use trouble::Subject;
 
 pub(crate) use connect::client;
 pub use connect::{Access, AccessError};
-pub use seen::{Involved, Seen, SeenIngress};
+pub use seen::{Involved, Seen, SeenIngress, SeenService};
 
 /// What is watched.
 pub struct Scope {
@@ -89,6 +89,7 @@ fn watch_all(client: &Client, scope: &Scope, context: &Context) {
     if let Some(node) = &scope.node {
         let ours = all().fields(&format!("metadata.name={node}"));
         watch_one(Api::<DoorNode>::all(client.clone()), None, ours, None, &lists, context);
+        watch_one(Api::<DoorAddressPool>::all(client.clone()), None, all(), None, &lists, context);
         watch_one(Api::<DoorServiceCidr>::all(client.clone()), None, all(), None, &lists, context);
     }
     watch_kind::<DoorService>(client, scope, &lists, context);

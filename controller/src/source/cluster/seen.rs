@@ -5,7 +5,9 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use k8s_openapi::api::core::v1::{LoadBalancerIngress, ServiceStatus};
 use k8s_openapi::api::networking::v1::IngressLoadBalancerIngress;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
 use rust_ingress_model::ObjectRef;
 
 /// An Ingress, as last seen.
@@ -17,6 +19,32 @@ pub struct SeenIngress {
     pub resource_version: String,
     /// `status.loadBalancer.ingress`
     pub addresses: Vec<IngressLoadBalancerIngress>,
+}
+
+/// A Service that pools have to do with, as last seen.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct SeenService {
+    /// `metadata.resourceVersion`
+    pub resource_version: String,
+    /// `metadata.finalizers`
+    pub finalizers: Vec<String>,
+    /// `status.loadBalancer.ingress`
+    pub addresses: Vec<LoadBalancerIngress>,
+    /// `status.conditions`
+    pub conditions: Vec<Condition>,
+}
+
+impl SeenService {
+    /// What matters of a Service.
+    pub fn of(metadata: &ObjectMeta, status: Option<&ServiceStatus>) -> Self {
+        let balancer = status.and_then(|status| status.load_balancer.as_ref());
+        Self {
+            resource_version: metadata.resource_version.clone().unwrap_or_default(),
+            finalizers: metadata.finalizers.clone().unwrap_or_default(),
+            addresses: balancer.and_then(|balancer| balancer.ingress.clone()).unwrap_or_default(),
+            conditions: status.and_then(|status| status.conditions.clone()).unwrap_or_default(),
+        }
+    }
 }
 
 /// Which object an Event is about, beside its name.
@@ -35,6 +63,7 @@ pub struct Seen(Arc<Mutex<Tables>>);
 #[derive(Default)]
 struct Tables {
     ingresses: HashMap<ObjectRef, SeenIngress>,
+    services: HashMap<ObjectRef, SeenService>,
     others: HashMap<ObjectRef, Involved>,
 }
 
@@ -42,6 +71,11 @@ impl Seen {
     /// The Ingress of this name, unless it is gone.
     pub fn ingress(&self, object: &ObjectRef) -> Option<SeenIngress> {
         self.read(|tables| tables.ingresses.get(object).cloned())
+    }
+
+    /// The Service of this name, where pools have to do with it.
+    pub fn service(&self, object: &ObjectRef) -> Option<SeenService> {
+        self.read(|tables| tables.services.get(object).cloned())
     }
 
     /// What an Event about an Ingress, IngressClass or Service has to name.
@@ -57,6 +91,16 @@ impl Seen {
         self.write(|tables| drop(tables.ingresses.insert(object, ingress)));
     }
 
+    /// A Service that pools have to do with is there, or changed.
+    pub fn put_service(&self, object: ObjectRef, service: SeenService) {
+        self.write(|tables| drop(tables.services.insert(object, service)));
+    }
+
+    /// Pools have nothing to do with a Service any more.
+    pub fn forget_service(&self, object: &ObjectRef) {
+        self.write(|tables| drop(tables.services.remove(object)));
+    }
+
     /// Another object is there.
     pub fn put_other(&self, object: ObjectRef, involved: Involved) {
         self.write(|tables| drop(tables.others.insert(object, involved)));
@@ -66,6 +110,7 @@ impl Seen {
     pub fn remove(&self, object: &ObjectRef) {
         self.write(|tables| {
             tables.ingresses.remove(object);
+            tables.services.remove(object);
             tables.others.remove(object);
         });
     }

@@ -32,7 +32,7 @@ fn object(name: &str) -> ObjectRef {
 }
 
 fn plan(whole: bool, objects: &[(&str, bool)]) -> StatusPlan {
-    let status = ObjectStatus { generation: 1, addresses: true, conditions: Vec::new() };
+    let status = ObjectStatus { generation: 1, addresses: true, ..ObjectStatus::default() };
     let objects = objects.iter().map(|(name, ours)| (object(name), ours.then(|| status.clone()))).collect();
     StatusPlan { whole, objects }
 }

@@ -14,6 +14,10 @@ const BUILTIN_BACKEND: &str = "builtin-backend";
 /// The annotation of a Service whose traffic is to go through the L7 proxy of the node.
 const L7: &str = "l7";
 
+/// The annotations by which a Service asks pools for addresses; `pool` reads them.
+const ADDRESSES: &str = "addresses";
+const SHARE_ADDRESS: &str = "share-address";
+
 const NAMES: &str = "redirect-https, max-body-size, connect-timeout, response-timeout, idle-timeout, request-timeout, \
                      backend-protocol, use-regex, accept-unsupported";
 
@@ -93,11 +97,13 @@ pub(crate) fn service_faults(object: &ObjectRef, annotations: &BTreeMap<String, 
                     unreadable(full, value, "enabled or disabled", &mut faults);
                 }
             }
+            // What they say is checked where pools are: whether a Service asks them at all depends on more.
+            (Some(ADDRESSES | SHARE_ADDRESS), _) => {}
             (Some(name), _) => faults.error(
                 field(full),
                 Reason::UnknownAnnotation,
                 format!("no annotation {name} of a Service is known with the prefix {OWN}"),
-                format!("check the spelling; known are {BUILTIN_BACKEND}, {L7}"),
+                format!("check the spelling; known are {ADDRESSES}, {BUILTIN_BACKEND}, {L7}, {SHARE_ADDRESS}"),
             ),
         }
     }

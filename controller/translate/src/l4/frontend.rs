@@ -30,17 +30,15 @@ pub(crate) struct Claims(BTreeSet<(Frontend, Key)>);
 
 impl Claims {
     /// Takes in another state of a Service; gives the others that have a claim in common with either.
-    pub(super) fn set(&mut self, key: &Key, old: Option<&Service>, new: Option<&Service>) -> Vec<Key> {
-        let (old, new): (BTreeSet<_>, BTreeSet<_>) =
-            (old.into_iter().flat_map(frontends).collect(), new.into_iter().flat_map(frontends).collect());
-        for gone in old.difference(&new) {
+    pub(super) fn set(&mut self, key: &Key, old: &BTreeSet<Frontend>, new: &BTreeSet<Frontend>) -> Vec<Key> {
+        for gone in old.difference(new) {
             self.0.remove(&(*gone, key.clone()));
         }
-        for come in new.difference(&old) {
+        for come in new.difference(old) {
             self.0.insert((*come, key.clone()));
         }
         let others: BTreeSet<&Key> =
-            old.union(&new).flat_map(|frontend| self.of(*frontend)).filter(|other| *other != key).collect();
+            old.union(new).flat_map(|frontend| self.of(*frontend)).filter(|other| *other != key).collect();
         others.into_iter().cloned().collect()
     }
 
@@ -63,10 +61,11 @@ pub(super) fn rank<'a>(service: &'a Service, key: &'a Key, frontend: Frontend) -
     (!allocated, created.is_none(), created, key)
 }
 
-/// All frontends of a Service.
-fn frontends(service: &Service) -> Vec<Frontend> {
-    let addresses: Vec<IpAddr> = cluster_ips(service).chain(external_ips(service)).chain(load_balancer_ips(service)).collect();
-    let mut found = Vec::new();
+/// All frontends of a Service, with these load balancer addresses.
+pub(super) fn frontends(service: &Service, balancer: &[IpAddr]) -> BTreeSet<Frontend> {
+    let balancer = balancer.iter().copied();
+    let addresses: Vec<IpAddr> = cluster_ips(service).chain(external_ips(service)).chain(balancer).collect();
+    let mut found = BTreeSet::new();
     for (_, port) in ports(service) {
         let Some(transport) = transport(port) else { continue };
         if let Some(number) = validate::port_number(port.port) {
@@ -78,12 +77,12 @@ fn frontends(service: &Service) -> Vec<Frontend> {
 }
 
 /// The ports of a Service, with their places.
-pub(super) fn ports(service: &Service) -> impl Iterator<Item = (usize, &ServicePort)> {
+pub(crate) fn ports(service: &Service) -> impl Iterator<Item = (usize, &ServicePort)> {
     spec(service).flat_map(|spec| spec.ports.iter().flatten()).enumerate()
 }
 
 /// The protocol of a port.
-pub(super) fn transport(port: &ServicePort) -> Option<Transport> {
+pub(crate) fn transport(port: &ServicePort) -> Option<Transport> {
     transport_named(port.protocol.as_deref())
 }
 
@@ -104,7 +103,7 @@ pub(super) fn node_port(service: &Service, port: &ServicePort) -> Option<u16> {
 }
 
 /// ClusterIPs, both families.
-pub(super) fn cluster_ips(service: &Service) -> impl Iterator<Item = IpAddr> {
+pub(crate) fn cluster_ips(service: &Service) -> impl Iterator<Item = IpAddr> {
     let texts = |spec: &ServiceSpec| match spec.cluster_ips.as_deref().unwrap_or_default() {
         [] => spec.cluster_ip.iter().cloned().collect(),
         all => all.to_vec(),
@@ -117,7 +116,7 @@ pub(super) fn external_ips(service: &Service) -> impl Iterator<Item = IpAddr> {
     spec(service).flat_map(|spec| spec.external_ips.iter().flatten()).filter_map(|text| text.parse().ok())
 }
 
-/// Load balancer addresses that nodes take traffic for themselves: `ipMode: Proxy` is left to the load balancer (KEP-1860).
+/// Load balancer addresses of a Service's status that nodes take traffic for themselves: `ipMode: Proxy` is left to the load balancer (KEP-1860).
 pub(super) fn load_balancer_ips(service: &Service) -> impl Iterator<Item = IpAddr> {
     let balanced = spec(service).any(|spec| spec.type_.as_deref() == Some("LoadBalancer"));
     let status = service.status.iter().filter(move |_| balanced).filter_map(|status| status.load_balancer.as_ref());

@@ -4,20 +4,23 @@
 //! on the node (policies, topology, which family) is decided in the model's plan, not here: a snapshot is the same on every node.
 
 mod endpoints;
-mod frontend;
+pub(crate) mod frontend;
 mod node;
 mod service;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
 use k8s_openapi::api::core::v1::{Node, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::ServiceCIDR;
-use rust_ingress_model::Name;
 use rust_ingress_model::l4::NodeFacts;
+use rust_ingress_model::{Name, ObjectRef};
 
+use crate::pool::{Addresses, Settled};
+use crate::settings::{Origin, Settings};
 use crate::world::Key;
 use frontend::Claims;
 
@@ -37,9 +40,18 @@ pub(crate) struct L4 {
     cidrs: BTreeMap<Name, Vec<IpNet>>,
     /// Names of nodes and zones, each once: 100,000 endpoints share them.
     places: HashSet<Name>,
+    /// Pools, and what they give.
+    pub(crate) addresses: Addresses,
+    /// Whether a Service is served at what pools give it, or at what its status says, where somebody writes that.
+    serves_given: bool,
 }
 
 impl L4 {
+    /// Nothing yet.
+    pub(crate) fn new(settings: &Settings) -> Self {
+        Self { serves_given: settings.origin == Origin::Files, ..Self::default() }
+    }
+
     /// Takes in a node; whether its facts are others than before.
     pub(crate) fn set_node(&mut self, name: &Name, new: Option<&Node>) -> bool {
         let new = new.map(|node| node::facts(name, node));
@@ -99,8 +111,46 @@ impl L4 {
 
     /// Takes in another state of a Service; gives the others that have claims in common with either.
     pub(crate) fn set_service(&mut self, key: &Key, old: Option<&Service>, new: Option<&Service>) -> Vec<Key> {
-        self.claims.set(key, old.filter(|old| ours(old)), new.filter(|new| ours(new)))
+        let given = self.given(key);
+        self.addresses.set_service(key, new);
+        let frontends = |service: Option<&Service>| service.map(|one| frontends(one, given.as_deref())).unwrap_or_default();
+        self.claims.set(key, &frontends(old), &frontends(new))
     }
+
+    /// Works out who gets which address of the pools; gives Services to be computed again, and pools.
+    pub(crate) fn settle(&mut self, services: &BTreeMap<Key, Arc<Service>>) -> (BTreeSet<Key>, Vec<Name>) {
+        let Settled { services: changed, pools } = self.addresses.settle(services);
+        let mut dirty = BTreeSet::new();
+        for (key, before) in changed {
+            if let Some(service) = services.get(&key).filter(|_| self.serves_given) {
+                let old = frontends(service, before.as_deref());
+                let new = frontends(service, self.given(&key).as_deref());
+                dirty.extend(self.claims.set(&key, &old, &new));
+            }
+            dirty.insert(key);
+        }
+        (dirty, pools)
+    }
+
+    /// What pools give a Service that is served there.
+    fn given(&self, key: &Key) -> Option<Vec<IpAddr>> {
+        let object = ObjectRef::new("Service", &key.0, &key.1);
+        self.addresses.given(&object).filter(|_| self.serves_given).map(<[IpAddr]>::to_vec)
+    }
+
+    /// Where a Service is served as a load balancer's.
+    fn load_balancer_ips(&self, key: &Key, service: &Service) -> Vec<IpAddr> {
+        self.given(key).unwrap_or_else(|| frontend::load_balancer_ips(service).collect())
+    }
+}
+
+/// The frontends of a Service of ours.
+fn frontends(service: &Service, given: Option<&[IpAddr]>) -> BTreeSet<frontend::Frontend> {
+    if !ours(service) {
+        return BTreeSet::new();
+    }
+    let balancer = given.map_or_else(|| frontend::load_balancer_ips(service).collect(), <[IpAddr]>::to_vec);
+    frontend::frontends(service, &balancer)
 }
 
 /// Whether a label of this name is there, whatever its value.
@@ -122,10 +172,11 @@ fn ours(service: &Service) -> bool {
 
 /// Whether two states of a Service look alike to L4, their specs aside.
 pub(crate) fn same_service(old: &Service, new: &Service) -> bool {
-    let alike = |label| labelled(old.metadata.labels.as_ref(), label) == labelled(new.metadata.labels.as_ref(), label);
     let balancer = |service: &Service| service.status.as_ref().and_then(|status| status.load_balancer.clone());
-    let created = |service: &Service| service.metadata.creation_timestamp.clone();
-    alike(PROXY_NAME) && alike(HEADLESS) && balancer(old) == balancer(new) && created(old) == created(new)
+    let (one, other) = (&old.metadata, &new.metadata);
+    let dates = one.creation_timestamp == other.creation_timestamp && one.deletion_timestamp == other.deletion_timestamp;
+    // Pools choose by labels.
+    dates && balancer(old) == balancer(new) && one.labels == other.labels && one.finalizers == other.finalizers
 }
 
 /// Whether two states of a slice look alike to L4, their endpoints and ports aside.

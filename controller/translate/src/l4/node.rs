@@ -31,6 +31,7 @@ pub(super) fn facts(name: &Name, node: &Node) -> NodeFacts {
     NodeFacts {
         name: name.clone(),
         zone: labels.and_then(|labels| labels.get(ZONE)).filter(|zone| !zone.is_empty()).map(|zone| zone.as_str().into()),
+        labels: labels.into_iter().flatten().map(|(name, value)| (name.as_str().into(), value.as_str().into())).collect(),
         addresses,
         interface_addresses: Vec::new(),
         leaving: node.metadata.deletion_timestamp.is_some() || taints.iter().any(|taint| taint.key == LEAVING),

@@ -36,13 +36,14 @@ pub(crate) fn programmed(world: &World, l4: &L4, settings: &Settings, key: &Key)
     let Some(spec) = &service.spec else { return none };
     let object = ObjectRef::new("Service", &key.0, &key.1);
     let endpoints = Reader { world, l4, origin: settings.origin, key, faults: BTreeSet::new() };
-    let mut work = Work { world, l4, key, service, spec, faults: Faults::of(object), endpoints };
+    let mut work = Work { world, l4, key, service, spec, faults: Faults::of(object.clone()), endpoints };
     let source_ranges = work.source_ranges();
     let l4_service = L4Service {
         cluster_ips: frontend::cluster_ips(service).collect(),
         external_ips: frontend::external_ips(service).collect(),
         // A list that lets nobody in isn't an empty one, which lets everybody in.
-        load_balancer_ips: if source_ranges.is_some() { frontend::load_balancer_ips(service).collect() } else { Vec::new() },
+        load_balancer_ips: if source_ranges.is_some() { l4.load_balancer_ips(key, service) } else { Vec::new() },
+        pooled: l4.addresses.given(&object).is_some_and(|given| !given.is_empty()),
         source_ranges: source_ranges.unwrap_or_default(),
         internal: policy(spec.internal_traffic_policy.as_deref()),
         external: policy(spec.external_traffic_policy.as_deref().filter(|_| reached_from_outside(spec))),
@@ -106,7 +107,7 @@ impl Work<'_> {
         }
         let addresses: BTreeSet<IpAddr> = frontend::cluster_ips(self.service)
             .chain(frontend::external_ips(self.service))
-            .chain(frontend::load_balancer_ips(self.service))
+            .chain(self.l4.load_balancer_ips(self.key, self.service))
             .collect();
         let mut without = Vec::new();
         for ip in addresses {

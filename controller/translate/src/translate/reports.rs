@@ -7,6 +7,7 @@ use crate::annotation;
 use crate::faults::Faults;
 use crate::ingress::class::Owner;
 use crate::l4::{self, L4};
+use crate::pool::Addresses;
 use crate::settings::Origin;
 use crate::world::{Key, SERVICE_NAME};
 
@@ -35,7 +36,13 @@ impl Work<'_> {
             ("Service", None) => {
                 let annotations = self.world.services.get(&key).and_then(|service| service.metadata.annotations.as_ref());
                 let said = annotations.map_or_else(Vec::new, |all| annotation::service_faults(object, all, self.settings.origin));
-                faults([said, self.l4_service(object, &key)].concat())
+                let claim = self.world.l4.as_ref().map(|l4| l4.addresses.claim_faults(object)).unwrap_or_default();
+                faults([said, self.l4_service(object, &key), claim].concat())
+            }
+            ("AddressPool", None) => {
+                let addresses = self.world.l4.as_ref().map(|l4| &l4.addresses);
+                self.snapshot.pools = addresses.map(Addresses::pools).unwrap_or_default();
+                faults(addresses.map(|all| all.pool_faults(&object.name)).unwrap_or_default())
             }
             ("ServiceCIDR", None) => {
                 self.snapshot.service_cidrs = self.world.l4.as_ref().map(L4::cidrs).unwrap_or_default();

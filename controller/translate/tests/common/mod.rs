@@ -45,6 +45,7 @@ pub fn object(value: Value) -> Object {
         "Pod" => Object::Pod(typed(value)),
         "Node" => Object::Node(typed(value)),
         "ServiceCIDR" => Object::ServiceCidr(typed(value)),
+        "AddressPool" => Object::AddressPool(typed(value)),
         kind => panic!("the tests have no {kind}"),
     }
 }

@@ -1,5 +1,6 @@
 //! What a plan needs beside the snapshot: facts of this node, and settings of the agent.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -16,6 +17,9 @@ pub struct NodeFacts {
     /// Label `topology.kubernetes.io/zone`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub zone: Option<Name>,
+    /// Its labels: pools choose by them who answers for their addresses.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<Name, Name>,
     /// Its addresses as the Node object has them, InternalIPs first: the first of a family is that family's primary.
     pub addresses: Vec<IpAddr>,
     /// All addresses of its interfaces, for NodePorts on more than the primary ones. The agent reads them from the kernel.

@@ -64,6 +64,9 @@ pub struct L4Service {
     /// Load balancer addresses of `ipMode: VIP`; those of `Proxy` aren't captured by nodes (KEP-1860).
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub load_balancer_ips: Vec<IpAddr>,
+    /// The load balancer addresses are of [`super::Pool`]s: the node that holds one answers for it on the link.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub pooled: bool,
     /// Sources that may use the load balancer addresses; empty: all.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub source_ranges: Vec<IpNet>,

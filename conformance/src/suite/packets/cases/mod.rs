@@ -9,6 +9,7 @@ mod external;
 mod health;
 mod node_port;
 mod policy;
+mod pool;
 mod source;
 mod takeover;
 
@@ -25,6 +26,7 @@ pub fn all(report: &mut Report) -> Result<()> {
     cluster_ip::all(&rig, report)?;
     node_port::all(&rig, report)?;
     external::all(&rig, report)?;
+    pool::all(&rig, report)?;
     policy::all(&rig, report)?;
     affinity::all(&rig, report)?;
     source::all(&rig, report)?;
