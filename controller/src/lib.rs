@@ -10,6 +10,7 @@ pub mod child;
 pub mod cli;
 pub mod driver;
 pub mod last_good;
+pub mod placement;
 pub mod plane;
 pub mod source;
 pub mod status;

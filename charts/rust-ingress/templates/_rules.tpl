@@ -38,11 +38,18 @@
   verbs: [get, list, watch]
 {{- end }}
 
-{{- /* For the node agent: the node that it runs on, and the ranges of ClusterIPs. */}}
+{{- /* For the node agent: the node that it runs on, the ranges of ClusterIPs, and pools. What pools give a Service is written
+on it: addresses and a condition in its status, and the finalizer that keeps it until they are taken back, in its metadata. */}}
 {{- define "rust-ingress.l4Rules" -}}
 - apiGroups: [networking.k8s.io]
   resources: [servicecidrs]
   verbs: [get, list, watch]
+- apiGroups: [rust-ingress.dev]
+  resources: [addresspools]
+  verbs: [get, list, watch]
+- apiGroups: [""]
+  resources: [services, services/status]
+  verbs: [patch]
 {{- end }}
 
 {{- /* In our own namespace: the Lease, and our Pods, whose nodes' addresses are published. */}}
@@ -54,6 +61,12 @@
   resources: [leases]
   resourceNames: [{{ include "rust-ingress.lease" . }}]
   verbs: [get, list, watch, patch, update]
+{{- if .Values.l4.enabled }}
+{{- /* A Lease for each node that answers for addresses of pools: their names can't be listed here. */}}
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  verbs: [get, list, watch, patch, delete]
+{{- end }}
 {{- if include "rust-ingress.publishesNodes" . }}
 - apiGroups: [""]
   resources: [pods]

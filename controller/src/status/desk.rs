@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 use rust_ingress_model::status::ObjectStatus;
 use rust_ingress_model::{ObjectRef, StatusPlan};
 
-use crate::source::cluster::{Seen, SeenIngress};
+use crate::source::cluster::{Seen, SeenIngress, SeenService};
 use crate::status::address::{self, Address};
+use crate::status::balancer::{self, Balance};
 use crate::status::bucket::Bucket;
 
 /// Writes a second, once [`BURST`] is used up: 10,000 Ingresses take a little over three minutes.
@@ -29,11 +30,16 @@ const LEAVING: Duration = Duration::from_mins(2);
 pub trait Look {
     /// The Ingress of this name, unless it is gone.
     fn ingress(&self, object: &ObjectRef) -> Option<SeenIngress>;
+    /// The Service of this name, where pools have to do with it.
+    fn service(&self, object: &ObjectRef) -> Option<SeenService>;
 }
 
 impl Look for Seen {
     fn ingress(&self, object: &ObjectRef) -> Option<SeenIngress> {
         Seen::ingress(self, object)
+    }
+    fn service(&self, object: &ObjectRef) -> Option<SeenService> {
+        Seen::service(self, object)
     }
 }
 
@@ -49,6 +55,10 @@ pub enum Write {
     },
     /// Take ours from an Ingress that isn't ours any more, unless its new owner has written.
     Withdraw,
+    /// Write what pools give a Service, if it still is the version that it was decided on.
+    Balance(Box<Balance>),
+    /// Take from a Service, of this version when it was decided, what pools gave it, if we did.
+    Release(String),
 }
 
 /// What became of a write.
@@ -99,6 +109,8 @@ pub struct Desk {
     /// On their way, and what was sent.
     flying: BTreeMap<ObjectRef, Write>,
     unseen: BTreeMap<ObjectRef, Unseen>,
+    /// The version that a Service had when we wrote on it, or found that nothing is ours: nothing is to be done to that one.
+    balanced: BTreeMap<ObjectRef, String>,
     bucket: Bucket,
     /// All wait until then: the API server had trouble.
     pause: Option<Instant>,
@@ -118,6 +130,7 @@ impl Default for Desk {
             tries: BTreeMap::new(),
             flying: BTreeMap::new(),
             unseen: BTreeMap::new(),
+            balanced: BTreeMap::new(),
             bucket: Bucket::new(BURST, EVERY),
             pause: None,
             trouble: 0,
@@ -182,6 +195,7 @@ impl Desk {
         self.tries.clear();
         self.flying.clear();
         self.unseen.clear();
+        self.balanced.clear();
         (self.pause, self.trouble) = (None, 0);
     }
 
@@ -239,6 +253,9 @@ impl Desk {
         if self.flying.contains_key(object) {
             return None;
         }
+        if &*object.kind == "Service" {
+            return self.balancing(object, seen);
+        }
         let Some(ingress) = seen.ingress(object) else {
             self.leaving.remove(object);
             self.unseen.remove(object);
@@ -250,6 +267,21 @@ impl Desk {
         // One that never was ours, or is now somebody else's: only ours is taken away, and only once.
         let withdraw = self.leaving.contains_key(object) && !ingress.addresses.is_empty();
         withdraw.then_some(Write::Withdraw)
+    }
+
+    fn balancing(&mut self, object: &ObjectRef, seen: &impl Look) -> Option<Write> {
+        let Some(service) = seen.service(object) else {
+            self.leaving.remove(object);
+            self.balanced.remove(object);
+            return None;
+        };
+        if self.balanced.get(object) == Some(&service.resource_version) {
+            return None;
+        }
+        match self.known.get(object) {
+            Some(status) => balancer::due(&service, status),
+            None => self.leaving.contains_key(object).then_some(Write::Release(service.resource_version)),
+        }
     }
 
     fn publishing(&mut self, object: &ObjectRef, ingress: &SeenIngress) -> Option<Write> {
@@ -295,6 +327,11 @@ impl Desk {
                 self.enqueue(object.clone());
             }
             (Write::Publish { .. }, None) => {}
+            (Write::Balance(balance), _) => drop(self.balanced.insert(object.clone(), balance.version)),
+            (Write::Release(version), _) => {
+                self.leaving.remove(object);
+                self.balanced.insert(object.clone(), version);
+            }
             (Write::Withdraw, _) if self.known.contains_key(object) => self.enqueue(object.clone()),
             (Write::Withdraw, _) => drop(self.leaving.remove(object)),
         }

@@ -6,6 +6,7 @@
 //! It is told after each turn of the driver, when what it says of an object is live on this node.
 
 mod address;
+mod balancer;
 mod bucket;
 mod desk;
 mod elect;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::api::core::v1::{ObjectReference, Service};
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::api::networking::v1::Ingress;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, MicroTime, ObjectMeta};
@@ -10,11 +10,13 @@ use k8s_openapi::jiff::Timestamp;
 use kube::api::{Api, Patch, PatchParams, PostParams};
 use kube::{Client, Error};
 use rust_ingress_model::ObjectRef;
+use rust_ingress_translate::pool::{CONDITION, FINALIZER};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use crate::source::cluster::Involved;
 use crate::status::address::Address;
+use crate::status::balancer::Balance;
 use crate::status::desk::{Outcome, Write};
 use crate::status::journal::Entry;
 
@@ -35,7 +37,8 @@ pub struct Done {
 
 /// Writes one status.
 pub async fn status(client: Client, object: ObjectRef, write: Write) -> Done {
-    let ingresses: Api<Ingress> = Api::namespaced(client, &object.namespace);
+    let ingresses: Api<Ingress> = Api::namespaced(client.clone(), &object.namespace);
+    let services: Api<Service> = Api::namespaced(client, &object.namespace);
     let written = async {
         match write {
             Write::Publish { version, addresses } => {
@@ -43,6 +46,8 @@ pub async fn status(client: Client, object: ObjectRef, write: Write) -> Done {
                 patch(&ingresses, &object.name, &version, &json!(entries)).await.map(Some)
             }
             Write::Withdraw => withdraw(&ingresses, &object.name).await,
+            Write::Balance(balance) => give(&services, &object.name, &balance).await,
+            Write::Release(_) => release(&services, &object.name).await,
         }
     };
     let (outcome, error) = match timeout(REQUEST, written).await {
@@ -56,8 +61,7 @@ pub async fn status(client: Client, object: ObjectRef, write: Write) -> Done {
 /// Sets `status.loadBalancer.ingress` of this version of an Ingress; gives the version that this makes.
 async fn patch(ingresses: &Api<Ingress>, name: &str, version: &str, entries: &Value) -> Result<String, Error> {
     let body = json!({"metadata": {"resourceVersion": version}, "status": {"loadBalancer": {"ingress": entries}}});
-    let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
-    let ingress = ingresses.patch_status(name, &params, &Patch::Merge(&body)).await?;
+    let ingress = ingresses.patch_status(name, &signed(), &Patch::Merge(&body)).await?;
     Ok(ingress.metadata.resource_version.unwrap_or_default())
 }
 
@@ -70,6 +74,58 @@ async fn withdraw(ingresses: &Api<Ingress>, name: &str) -> Result<Option<String>
         Some(version) if only_ours(fields) => patch(ingresses, name, &version, &Value::Null).await.map(Some),
         _ => Ok(None),
     }
+}
+
+/// Writes what pools give a Service: first the finalizer, so that it doesn't go before its address is taken back.
+async fn give(services: &Api<Service>, name: &str, balance: &Balance) -> Result<Option<String>, Error> {
+    let mut version = balance.version.clone();
+    if let Some(finalizers) = &balance.finalizers {
+        version = finalize(services, name, &version, finalizers).await?;
+    }
+    let Some(body) = balance.status(&version, Timestamp::now()) else { return Ok(Some(version)) };
+    let service = services.patch_status(name, &signed(), &Patch::Merge(&body)).await?;
+    Ok(service.metadata.resource_version)
+}
+
+/// Takes back from a Service what we wrote on it: addresses, conditions and the finalizer, each only if it is ours.
+async fn release(services: &Api<Service>, name: &str) -> Result<Option<String>, Error> {
+    let service = services.get(name).await?;
+    let fields = service.metadata.managed_fields.as_deref().unwrap_or_default();
+    let Some(mut version) = service.metadata.resource_version else { return Ok(None) };
+    let (finalizer, list) = (format!("/f:metadata/f:finalizers/v:\"{FINALIZER}\""), "/f:status/f:loadBalancer/f:ingress");
+    if wrote(fields, list) && service.metadata.deletion_timestamp.is_none() {
+        let mut conditions = service.status.and_then(|status| status.conditions).unwrap_or_default();
+        conditions.retain(|condition| condition.type_ != CONDITION);
+        let status = json!({"loadBalancer": Value::Null, "conditions": conditions});
+        let body = json!({"metadata": {"resourceVersion": version}, "status": status});
+        let service = services.patch_status(name, &signed(), &Patch::Merge(&body)).await?;
+        version = service.metadata.resource_version.unwrap_or_default();
+    }
+    let mut finalizers = service.metadata.finalizers.unwrap_or_default();
+    if !wrote(fields, &finalizer) || !finalizers.iter().any(|one| one == FINALIZER) {
+        return Ok(None);
+    }
+    finalizers.retain(|one| one != FINALIZER);
+    finalize(services, name, &version, &finalizers).await.map(Some)
+}
+
+/// Sets the finalizers of this version of a Service; gives the version that this makes.
+async fn finalize(services: &Api<Service>, name: &str, version: &str, finalizers: &[String]) -> Result<String, Error> {
+    let body = json!({"metadata": {"resourceVersion": version, "finalizers": finalizers}});
+    let service = services.patch(name, &signed(), &Patch::Merge(&body)).await?;
+    Ok(service.metadata.resource_version.unwrap_or_default())
+}
+
+fn signed() -> PatchParams {
+    PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() }
+}
+
+/// Whether we have written what stands at this place.
+fn wrote(fields: &[ManagedFieldsEntry], place: &str) -> bool {
+    // A name of a field may hold a slash, which a JSON pointer has to escape.
+    let place = place.replace("/load-balancer", "~1load-balancer");
+    let there = |entry: &&ManagedFieldsEntry| entry.fields_v1.as_ref().is_some_and(|fields| fields.0.pointer(&place).is_some());
+    fields.iter().filter(there).any(|entry| entry.manager.as_deref() == Some(FIELD_MANAGER))
 }
 
 /// Whether we, and nobody else, have written the addresses.

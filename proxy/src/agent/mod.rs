@@ -88,10 +88,10 @@ impl Agent {
         let port = tables.port();
         sysctl::apply(&options.sysctls);
         let health = Arc::new(Health::default());
+        let addresses = Addresses::new(health.metrics.clone());
         let server = Server::start(&options.ports, health.clone()).map_err(StartError::Thread)?;
         let state = Arc::new(Mutex::new(State::new(options.settings, tables, (health, server))?));
         let watch = Watch::start(state.clone(), port)?;
-        let addresses = Addresses::default();
         let answering = Answering::start(&addresses).map_err(StartError::Thread)?;
         Ok(Self { state, watch, addresses, _answering: answering })
     }

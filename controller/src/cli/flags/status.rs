@@ -24,8 +24,10 @@ pub(in crate::cli) struct StatusArgs {
 
 impl StatusArgs {
     /// What the writer is started with: these flags, and from the environment POD_NAME and POD_NAMESPACE.
-    pub(in crate::cli) fn options(&self, config: &Config, seen: Seen) -> WriterOptions {
+    /// Without L7 no address is published: nothing is served at one.
+    pub(in crate::cli) fn options(&self, config: &Config, seen: Seen, l7: bool) -> WriterOptions {
         let publish = match &self.publish_service {
+            _ if !l7 => Publish::Fixed(Vec::new()),
             Some((namespace, name)) => Publish::Service { namespace: namespace.clone(), name: name.clone() },
             None if self.publish_address.is_empty() => Publish::Nodes,
             None => Publish::Fixed(self.publish_address.clone()),

@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use anyhow::{Context as _, bail};
 use rust_ingress_model::l4::NodeFacts;
 use rust_ingress_model::{Fault, Snapshot};
+use rust_ingress_proxy::agent::address::Addresses;
 use rust_ingress_proxy::agent::{Agent, Options};
 use rustix::thread::{CapabilitySet, capabilities};
 
@@ -14,9 +15,9 @@ use crate::cli::flags::l4::L4Args;
 use crate::driver::Driver;
 use crate::plane::Kernel;
 
-/// Starts the agent where the flags ask for one, and lets the driver program this node's kernel through it.
-pub(super) fn start(args: &L4Args, driver: &mut Driver) -> anyhow::Result<()> {
-    let Some(node) = args.node()? else { return Ok(()) };
+/// Starts the agent where the flags ask for one, and lets the driver program this node's kernel through it; gives what it answers for.
+pub(super) fn start(args: &L4Args, driver: &mut Driver) -> anyhow::Result<Option<Addresses>> {
+    let Some(node) = args.node()? else { return Ok(None) };
     let held = capabilities(None).context("can't ask for this program's capabilities")?;
     if !held.effective.contains(CapabilitySet::NET_ADMIN) {
         bail!(
@@ -25,8 +26,9 @@ pub(super) fn start(args: &L4Args, driver: &mut Driver) -> anyhow::Result<()> {
     }
     tracing::info!(node, "Services are programmed into the kernel, in {}", namespace());
     let agent = Agent::start(Options { settings: args.settings()?, ..Options::default() })?;
+    let addresses = agent.addresses();
     driver.program(node.into(), Box::new(agent));
-    Ok(())
+    Ok(Some(addresses))
 }
 
 /// The network namespace of this program, as `ls -l /proc/PID/ns/net` shows it.

@@ -17,6 +17,7 @@ use crate::child::{Child, ChildOptions, this_program};
 use crate::cli::signals;
 use crate::driver::{Driver, Message};
 use crate::last_good::Keeper;
+use crate::placement::{Placement, PlacementOptions};
 use crate::source::cluster::{self, Seen};
 use crate::status::Writer;
 
@@ -41,7 +42,7 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     if let Some(secret) = args.cluster.default_certificate_secret.clone() {
         driver.default_from(secret);
     }
-    agent::start(&args.l4, &mut driver)?;
+    let addresses = agent::start(&args.l4, &mut driver)?;
     let child = Child::start(ChildOptions {
         program: this_program(),
         flags: args.log.flags(),
@@ -53,17 +54,22 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
         driver.subscribe(keeper.subscriber());
     }
     let seen = Seen::default();
-    // Without Ingresses there is no status to write.
     let l7 = !args.l4.l4_only;
-    let writer = l7.then(|| Writer::start(args.status.options(&config, seen.clone()))).transpose();
-    let (writer, subscriber) = writer.context("can't start the status writer")?.unzip();
-    subscriber.into_iter().for_each(|subscriber| driver.subscribe(subscriber));
+    let status = args.status.options(&config, seen.clone(), l7);
+    let (namespace, lease, pod) = (status.namespace.clone(), status.lease.clone(), status.pod.clone());
+    let (writer, subscriber) = Writer::start(status).context("can't start the status writer")?;
+    driver.subscribe(subscriber);
+    let placement = addresses.zip(args.l4.node()?).map(|(addresses, node)| {
+        Placement::start(PlacementOptions { config: config.clone(), namespace, lease, node, pod, addresses })
+    });
+    let placement = placement.transpose().context("can't start the placement of addresses")?;
     let scope = args.cluster.scope(args.l4.node()?, l7);
     cluster::start(config, scope, sender, driver.say_wanted(), seen).context("can't start the cluster source")?;
     driver.run(&messages, &child, false);
     // Before the drain: who stops us may not wait for its end.
     keeper.into_iter().for_each(Keeper::stop);
-    writer.into_iter().for_each(|writer| writer.stop(RELEASE));
+    placement.into_iter().for_each(|placement| placement.stop(RELEASE));
+    writer.stop(RELEASE);
     child.stop();
     Ok(ExitCode::SUCCESS)
 }

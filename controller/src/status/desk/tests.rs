@@ -16,6 +16,9 @@ impl Look for Cluster {
     fn ingress(&self, object: &ObjectRef) -> Option<SeenIngress> {
         self.0.borrow().get(object).cloned()
     }
+    fn service(&self, _: &ObjectRef) -> Option<SeenService> {
+        None
+    }
 }
 
 impl Cluster {

@@ -26,7 +26,7 @@ pub use claim::FINALIZER;
 pub use kind::{AddressPool, AddressPoolAnnounce, AddressPoolSpec};
 
 /// The condition by which a Service says whether it has its addresses.
-const CONDITION: &str = "rust-ingress.dev/AddressesAssigned";
+pub const CONDITION: &str = "rust-ingress.dev/AddressesAssigned";
 /// How many nodes answer for a pool where it doesn't say.
 const MAX_NODES: u32 = 16;
 

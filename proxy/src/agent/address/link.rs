@@ -90,7 +90,7 @@ impl Ear {
     /// The kernel's: `EPERM` without CAP_NET_RAW.
     pub(super) fn open(family: Family, patience: Duration) -> io::Result<Self> {
         // Classic BPF over the frame. ARP: the operation, bytes 20 and 21, is 1. IPv6: the next header, byte 20, is ICMPv6, and
-        // its type, byte 54, a solicitation.
+        // its type, byte 54, a solicitation or an advertisement.
         let (load_half, load_byte, equal, give) = (0x28, 0x30, 0x15, 0x06);
         let ends = [SockFilter::new(give, 0, 0, u32::MAX), SockFilter::new(give, 0, 0, 0)];
         let (kind, checks) = match family {
@@ -99,9 +99,10 @@ impl Ear {
                 IPV6,
                 vec![
                     SockFilter::new(load_byte, 0, 0, 20),
-                    SockFilter::new(equal, 0, 3, 58),
+                    SockFilter::new(equal, 0, 4, 58),
                     SockFilter::new(load_byte, 0, 0, 54),
-                    SockFilter::new(equal, 0, 1, 135),
+                    SockFilter::new(equal, 1, 0, 135),
+                    SockFilter::new(equal, 0, 1, 136),
                 ],
             ),
         };

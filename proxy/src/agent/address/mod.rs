@@ -1,8 +1,8 @@
 //! Addresses of pools that this node holds: it answers for them on the link, and puts them nowhere.
 //!
 //! Which those are the agent says with each snapshot ([`Addresses::announce`]) and, in a cluster, whoever places them
-//! ([`Addresses::hold`]); from a folder this node holds all. A thread for each family hears questions and answers them; a node that may
-//! hold addresses only until some time stops by itself, whatever has become of the rest of the program.
+//! ([`Addresses::hold`]); from a folder this node holds all. A thread for each family hears questions and answers them. A node whose
+//! time has run out, because it can't reach the API server, goes on while nobody else says on the link that the address is there.
 //!
 //! Answered is on the links whose network has the address; if none has, on those with one of the node's own addresses.
 
@@ -11,7 +11,7 @@ mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -20,6 +20,7 @@ use rust_ingress_model::Snapshot;
 use rust_ingress_model::l4::placement::{Announced, Announcements};
 use rust_ingress_model::l4::{Family, NodeFacts};
 
+use super::health::Metrics;
 use link::{Ear, Link, Membership};
 
 /// How long a thread listens before it looks at what it holds again.
@@ -38,7 +39,7 @@ struct Shared {
     state: Mutex<Kept>,
     changed: Condvar,
     end: AtomicBool,
-    takeovers: AtomicU64,
+    metrics: Metrics,
 }
 
 #[derive(Debug, Default)]
@@ -49,13 +50,18 @@ struct Kept {
     /// Somebody else says what is held; else all that is announced.
     placed: bool,
     held: BTreeSet<IpAddr>,
-    /// Until when; `None`: until told otherwise.
+    /// Until when nobody else may; then until somebody does. `None`: from a folder, where nobody may.
     until: Option<Instant>,
     /// Counts what listeners have to look at.
     turn: u64,
 }
 
 impl Addresses {
+    /// None, counted here.
+    pub(super) fn new(metrics: Metrics) -> Self {
+        Self(Arc::new(Shared { metrics, ..Shared::default() }))
+    }
+
     /// From now on this node holds what [`Self::hold`] says, and nothing until then.
     pub fn place(&self) {
         self.change(|kept| {
@@ -87,37 +93,44 @@ impl Addresses {
         (kept.announced.clone(), kept.announcements.clone(), kept.node.clone())
     }
 
-    /// These are held until then.
+    /// These are held until then, and longer while nobody else takes them.
     pub fn hold(&self, addresses: BTreeSet<IpAddr>, until: Instant) {
         let mut kept = self.lock();
-        let lapsed = kept.until.is_some_and(|until| until <= Instant::now());
-        let before = if lapsed { BTreeSet::new() } else { kept.held.clone() };
-        self.log(&before, &addresses);
-        // One that had lapsed is taken over anew: somebody else may have had it.
-        kept.turn += u64::from(before != addresses);
+        self.log(&kept.held, &addresses);
+        kept.turn += u64::from(kept.held != addresses);
         (kept.held, kept.until) = (addresses, Some(until));
         drop(kept);
         self.0.changed.notify_all();
     }
 
-    /// What is held now.
-    pub fn held(&self) -> BTreeSet<IpAddr> {
-        self.lock().now()
+    /// Another host on the link says that it has an address of ours. Whoever's time has run out believes it.
+    fn contested(&self, address: IpAddr, by: wire::Mac) {
+        let mut kept = self.lock();
+        let over = kept.until.is_some_and(|until| until <= Instant::now());
+        if over && kept.held.remove(&address) {
+            kept.turn += 1;
+            self.0.metrics.held.dec();
+            tracing::warn!(%address, "another node has taken over the address, while this one couldn't renew its Lease");
+        } else if kept.held.contains(&address) {
+            let by = by.map(|byte| format!("{byte:02x}")).join(":");
+            tracing::warn!(%address, by, "another host on the link says that it has this address of a pool; look for one that was given it by hand");
+        }
     }
 
-    /// How often an address was taken over.
-    pub fn takeovers(&self) -> u64 {
-        self.0.takeovers.load(Ordering::Relaxed)
+    /// What is held now.
+    pub fn held(&self) -> BTreeSet<IpAddr> {
+        self.lock().held.clone()
     }
 
     fn log(&self, before: &BTreeSet<IpAddr>, after: &BTreeSet<IpAddr>) {
         for address in after.difference(before) {
-            self.0.takeovers.fetch_add(1, Ordering::Relaxed);
+            self.0.metrics.takeovers.inc();
             tracing::info!(%address, "this node answers for the address from now on");
         }
         for address in before.difference(after) {
             tracing::info!(%address, "this node doesn't answer for the address any more");
         }
+        self.0.metrics.held.set(i64::try_from(after.len()).unwrap_or(i64::MAX));
     }
 
     fn change(&self, change: impl FnOnce(&mut Kept)) {
@@ -131,13 +144,6 @@ impl Addresses {
     /// A poisoned lock only means that a thread died between two steps; each of them leaves what can be used.
     fn lock(&self) -> MutexGuard<'_, Kept> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Kept {
-    fn now(&self) -> BTreeSet<IpAddr> {
-        let lapsed = self.until.is_some_and(|until| until <= Instant::now());
-        if lapsed { BTreeSet::new() } else { self.held.clone() }
     }
 }
 
@@ -232,7 +238,7 @@ impl Answerer {
     fn look(&mut self) {
         let (held, turn, node) = {
             let kept = self.addresses.lock();
-            (kept.now(), kept.turn, kept.node.addresses.clone())
+            (kept.held.clone(), kept.turn, kept.node.addresses.clone())
         };
         let held: BTreeSet<IpAddr> = held.into_iter().filter(|address| Family::of(*address) == self.family).collect();
         let now = Instant::now();
@@ -282,10 +288,16 @@ impl Answerer {
             }
         }
         let Some((index, frame)) = ear.hear(buffer)? else { return Ok(()) };
-        let Some(question) = wire::question(frame) else { return Ok(()) };
         let Some((link, addresses)) = self.places.get(&index) else { return Ok(()) };
+        if let Some((address, by)) = wire::said_takeover(frame)
+            && addresses.contains(&address)
+            && !self.places.values().any(|(link, _)| link.mac == by)
+        {
+            self.addresses.contested(address, by);
+        }
+        let Some(question) = wire::question(frame) else { return Ok(()) };
         // What is held is looked at again: time has passed while waiting.
-        if addresses.contains(&question.target) && self.addresses.lock().now().contains(&question.target) {
+        if addresses.contains(&question.target) && self.addresses.lock().held.contains(&question.target) {
             let answer = wire::answer(&question, link.mac, link.link_local());
             if let Some(Err(error)) = answer.map(|frame| ear.say(link, &frame)) {
                 tracing::debug!(address = %question.target, interface = link.name, %error, "a question could not be answered");

@@ -59,6 +59,21 @@ fn solicitation(frame: &[u8]) -> Option<Question> {
     Some(Question { target: target.into(), from: from.into(), mac: at(frame, 6)? })
 }
 
+/// Reads a frame by which somebody says unasked that an address is at a hardware address from now on.
+pub fn said_takeover(frame: &[u8]) -> Option<(IpAddr, Mac)> {
+    if at(frame, 12)? == ARP {
+        let packet = frame.get(14..)?;
+        let (mac, from, target) = (at(packet, 8)?, Ipv4Addr::from(at::<4>(packet, 14)?), Ipv4Addr::from(at::<4>(packet, 24)?));
+        return (at::<6>(packet, 0)? == [0, 1, 8, 0, 6, 4] && from == target).then_some((from.into(), mac));
+    }
+    let message = frame.get(54..)?;
+    // Unasked, overriding, with the target's link-layer address as its first option, as ours are.
+    let ours = at::<2>(frame, 12)? == IPV6 && *frame.get(20)? == ICMPV6 && *frame.get(21)? == 255;
+    let unasked = at::<2>(message, 0)? == [ADVERTISEMENT, 0] && message.get(4)? & (SOLICITED | OVERRIDE) == OVERRIDE;
+    let target = Ipv6Addr::from(at::<16>(message, 8)?);
+    (ours && unasked && at(message, 24)? == [2, 1]).then_some((target.into(), at(message, 26)?))
+}
+
 /// The answer to a question, from the interface with this hardware address. `via`: its link-local address.
 pub fn answer(question: &Question, mac: Mac, via: Option<Ipv6Addr>) -> Option<Vec<u8>> {
     match (question.target, question.from) {
@@ -164,7 +179,8 @@ mod tests {
         let answer = answer(&asked, OURS, None).unwrap();
         assert_eq!(answer, arp(2, (OURS, ip(1)), (THEIRS, ip(9)), THEIRS));
         assert_eq!(question(&answer), None, "a reply is no question");
-        assert_eq!(question(&takeover(ip(1).into(), THEIRS, None)), None, "nor is somebody's takeover");
+        let taken = takeover(ip(1).into(), THEIRS, None);
+        assert_eq!((question(&taken), said_takeover(&taken)), (None, Some((ip(1).into(), THEIRS))));
     }
 
     #[test]
@@ -193,6 +209,8 @@ mod tests {
         let probe = question(&solicit(Ipv6Addr::UNSPECIFIED)).unwrap();
         let frame = answer(&probe, OURS, None).unwrap();
         assert_eq!((frame[58], &frame[..6]), (OVERRIDE, &[0x33, 0x33, 0, 0, 0, 1][..]), "defended before all nodes");
+        assert_eq!(said_takeover(&frame), None, "somebody asked for it");
+        assert_eq!(said_takeover(&takeover(target.into(), OURS, Some(via))), Some((target.into(), OURS)));
         let mut damaged = solicit(from);
         damaged[70] ^= 1;
         assert_eq!(question(&damaged), None);
@@ -205,6 +223,7 @@ mod tests {
     fn short_frames_are_no_questions() {
         let frame = arp(1, (THEIRS, Ipv4Addr::new(192, 0, 2, 9)), ([0; 6], Ipv4Addr::new(192, 0, 2, 1)), BROADCAST);
         assert!((0..frame.len()).all(|length| question(&frame[..length]).is_none()));
+        assert!((0..30).all(|length| said_takeover(&frame[..length]).is_none()));
     }
 
     #[test]

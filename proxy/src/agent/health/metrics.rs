@@ -55,6 +55,9 @@ pub(in crate::agent) struct Metrics {
     livez: Family<[(&'static str, String); 1], Counter>,
     drifts: Counter,
     flows: Counter,
+    /// Addresses of pools that this node answers for, and how often it took one over.
+    pub(in crate::agent) held: Gauge,
+    pub(in crate::agent) takeovers: Counter,
 }
 
 impl Default for Metrics {
@@ -76,6 +79,8 @@ impl Default for Metrics {
             livez: Family::default(),
             drifts: Counter::default(),
             flows: Counter::default(),
+            held: Gauge::default(),
+            takeovers: Counter::default(),
         }
     }
 }
@@ -171,6 +176,8 @@ impl Metrics {
         let ours = registry.sub_registry_with_prefix("rust_ingress_l4");
         ours.register("drift", "Times that another program had changed our tables", self.drifts.clone());
         ours.register("udp_flows_forgotten", "UDP flows forgotten because their endpoint went", self.flows.clone());
+        ours.register("addresses_held", "Addresses of pools that this node answers for", self.held.clone());
+        ours.register("address_takeovers", "Times that this node began to answer for one", self.takeovers.clone());
         let pending = Gauge::<i64>::default();
         pending.set(i64::from(health.facts().pending.is_some()));
         ours.register("pending", "1 while the kernel lacks what it should have", pending);

@@ -100,13 +100,22 @@ fn on_a_link(report: &mut Report) -> Result<()> {
         sleep(TOLD);
         both(|address| asked(&lan, address, 1, Some(1)))
     });
-    report.case(GROUP, "one whose time has run out stops by itself", || {
-        lan.hold(1, Duration::from_millis(200));
-        sleep(Duration::from_millis(400));
-        both(|address| asked(&lan, address, 0, None))
+    report.case(GROUP, "one whose time has run out goes on until another takes over", || {
+        lan.hold(1, Duration::ZERO);
+        both(|address| asked(&lan, address, 1, Some(1)))?;
+        lan.hold(0, LONG);
+        sleep(TOLD);
+        ensure!(lan.nodes[1].1.addresses().held().is_empty(), "the one whose time has run out still holds it");
+        both(|address| asked(&lan, address, 1, Some(0)))
+    });
+    report.case(GROUP, "one whose time has not run out stays, whoever says otherwise", || {
+        lan.hold(1, LONG);
+        sleep(TOLD);
+        ensure!(lan.nodes[0].1.addresses().held().len() == 2, "it gave way");
+        lan.release(1);
+        both(|address| asked(&lan, address, 1, Some(0)))
     });
     report.case(GROUP, "for a ClusterIP nobody answers", || {
-        lan.hold(0, LONG);
         lan.client.ip("route add 10.96.0.0/16 dev eth0\nroute add fd00:96::/112 dev eth0\n")?;
         Family::BOTH.into_iter().try_for_each(|family| asked(&lan, &at::cluster_ip(family).to_string(), 0, None))
     });
