@@ -97,6 +97,11 @@ impl Board {
         self.seen.values_mut().for_each(|seen| seen.since = now);
     }
 
+    /// Whether another node says that it holds an address.
+    pub(super) fn is_held_by_another(&self, address: IpAddr) -> bool {
+        self.seen.iter().any(|(node, seen)| *node != self.node && seen.by.is_some() && seen.holds.contains(&address))
+    }
+
     /// Whether a Pod that began later answers on this node in our place, as in an upgrade.
     pub(super) fn is_succeeded(&self, now: Instant) -> bool {
         let newer = |seen: &Seen| {

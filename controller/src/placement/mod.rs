@@ -17,14 +17,13 @@ use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions};
-use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Config, Error};
 use rust_ingress_model::Name;
 use rust_ingress_proxy::agent::address::Addresses;
 use serde_json::json;
 use tokio::sync::watch;
-use tokio::time::{sleep_until, timeout};
+use tokio::time::{sleep, sleep_until, timeout};
 
 use crate::source::cluster::client;
 use board::{Board, DURATION, HOLDS, LABEL, NODE, POOLS, Part};
@@ -124,7 +123,8 @@ struct Work {
 impl Work {
     async fn run(mut self, stopped: &mut watch::Receiver<bool>) {
         let mut events: Option<Events> = None;
-        let (mut listed, mut fresh) = (false, Vec::new());
+        // Whether the list is complete, and since when one is asked for because nothing could be renewed.
+        let (mut listed, mut again, mut fresh) = (false, None::<Instant>, Vec::new());
         let mut at = Instant::now();
         loop {
             tokio::select! {
@@ -134,6 +134,10 @@ impl Work {
                     } else {
                         (events, listed) = (None, false);
                         self.leave().await;
+                    }
+                    // A connection that died with the API server may take minutes to say so: each list has as long as a Lease.
+                    if self.has_lapsed() && again.is_none_or(|since| since.elapsed() >= DURATION) {
+                        (events, listed, again) = (Some(self.watch()), false, Some(Instant::now()));
                     }
                     if listed {
                         self.turn().await;
@@ -145,9 +149,13 @@ impl Work {
                     Event::Init => fresh.clear(),
                     Event::InitApply(lease) => fresh.push(lease),
                     Event::InitDone => {
-                        self.board.only(&fresh, Instant::now());
+                        let now = Instant::now();
+                        self.board.only(&fresh, now);
+                        if again.take().is_some() {
+                            self.resume(now);
+                        }
                         if !std::mem::replace(&mut listed, true) {
-                            at = Instant::now();
+                            at = now;
                         }
                     }
                     Event::Apply(lease) => self.board.see(&lease, Instant::now()),
@@ -161,7 +169,21 @@ impl Work {
 
     fn watch(&self) -> Events {
         let config = watcher::Config::default().labels(LABEL);
-        Box::pin(watcher(self.leases.clone(), config).default_backoff())
+        Box::pin(watcher(self.leases.clone(), config))
+    }
+
+    /// Whether others may believe that this node is gone.
+    fn has_lapsed(&self) -> bool {
+        self.renewed.is_some_and(|renewed| renewed.elapsed() >= DURATION)
+    }
+
+    /// The API server answers again: what others have taken over meanwhile is theirs. Who couldn't renew either has time to.
+    fn resume(&mut self, now: Instant) {
+        self.board.forgive(now);
+        let held = self.addresses.held();
+        let stays: BTreeSet<_> = held.into_iter().filter(|address| !self.board.is_held_by_another(*address)).collect();
+        self.addresses.hold(stays, now);
+        self.renewed = Some(now);
     }
 
     /// Whether a pool is for this node, as far as its labels tell.
@@ -178,9 +200,6 @@ impl Work {
             // The same node answers, with the same hardware address: nobody notices.
             self.written = false;
             return self.addresses.hold(BTreeSet::new(), now);
-        }
-        if self.renewed.is_some_and(|renewed| now > renewed + DURATION) && self.failure.is_some() {
-            self.board.forgive(now);
         }
         let (announced, announcements, node) = self.addresses.announced();
         let held = self.addresses.held();
@@ -262,13 +281,16 @@ impl Work {
     }
 }
 
-/// The next event of a watch; errors are the watcher's to try again after.
+/// The next event of a watch, which is tried again for as long as it fails.
 async fn next(events: &mut Option<Events>) -> Option<Event<Lease>> {
     let Some(events) = events else { return std::future::pending().await };
     loop {
         match events.next().await? {
             Ok(event) => return Some(event),
-            Err(error) => tracing::debug!(%error, "the Leases of nodes can't be watched"),
+            Err(error) => {
+                tracing::debug!(%error, "the Leases of nodes can't be watched");
+                sleep(RENEW).await;
+            }
         }
     }
 }

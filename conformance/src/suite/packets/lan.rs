@@ -13,8 +13,15 @@ use super::namespace::Namespace;
 use super::rig::{Family, at};
 
 /// Counts answers that the client gets.
-const COUNTERS: &str = "table arp seen { counter answers { }\n chain in { type filter hook input priority 0; arp operation reply counter name answers } }
-table ip6 seen { counter answers { }\n chain in { type filter hook input priority 0; icmpv6 type nd-neighbor-advert counter name answers } }\n";
+const COUNTERS: &str = "add table arp seen
+add counter arp seen answers
+add chain arp seen in { type filter hook input priority 0; }
+add rule arp seen in arp operation reply counter name answers
+add table ip6 seen
+add counter ip6 seen answers
+add chain ip6 seen in { type filter hook input priority 0; }
+add rule ip6 seen in icmpv6 type nd-neighbor-advert counter name answers
+";
 
 /// The link.
 pub struct Lan {

@@ -1,10 +1,16 @@
 //! Addresses of pools: who answers for them on the link, with ARP and NDP, and that they stand nowhere.
 
+use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
-use rust_ingress_model::l4::{L4Service, L4Settings};
+use anyhow::{Context, Result, ensure};
+use rust_ingress::builtin::Builtin;
+use rust_ingress::source::files::Folder;
+use rust_ingress_model::Snapshot;
+use rust_ingress_model::l4::{L4Service, L4Settings, Transport};
+use rust_ingress_proxy::agent::{Agent, Options};
+use rust_ingress_translate::{Settings, World, translate};
 
 use crate::suite::Report;
 use crate::suite::packets::bed::{Bed, PORT, each, reached, service};
@@ -30,7 +36,35 @@ pub fn all(rig: &Rig, report: &mut Report) -> Result<()> {
     report.case(GROUP, "addr, link, route and rule of the node are as before it began", || as_before(rig, &before));
     bed.clean()?;
     report.case(GROUP, "and after clean-up", || as_before(rig, &before));
+    example(rig, report)?;
     on_a_link(report)
+}
+
+/// `rust-ingress run --manifests examples/bare-metal --l4-only --node-name node1`, but for the process: its folder, through the
+/// source, translation and the agent of the node that the example means.
+fn example(rig: &Rig, report: &mut Report) -> Result<()> {
+    let agent = rig.node.inside(|| Ok(Agent::start(Options::default())?))?;
+    report.case(GROUP, "examples/bare-metal from the link, and its ClusterIP from the node", || {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/bare-metal");
+        let settings = Settings { l4: true, ..Settings::default() };
+        let mut world = World::new(&settings);
+        let builtin = Builtin { echo: ([127, 0, 0, 1], 9).into() };
+        Folder::new(&folder, builtin).scan().changes.into_iter().for_each(|change| world.apply(change));
+        let dirty = world.take_dirty();
+        let (snapshot, _) = translate(&world, &settings, &Snapshot::default(), &dirty);
+        // What `rust-ingress check --manifests examples/bare-metal` says.
+        ensure!(snapshot.faults().next().is_none(), "faults: {:?}", snapshot.faults().collect::<Vec<_>>());
+        let node = world.node("node1").context("node1")?;
+        let faults = agent.publish(&snapshot, node);
+        ensure!(faults.is_empty(), "faults: {faults:?}");
+        sleep(TOLD);
+        // curl http://192.0.2.240/
+        reached(&rig.client, Transport::Tcp, "192.0.2.240".parse()?, 80, &["pod1", "pod2"])?;
+        // curl http://10.96.0.80/
+        reached(&rig.node, Transport::Tcp, "10.96.0.80".parse()?, 80, &["pod1", "pod2"]).map(drop)
+    });
+    agent.stop();
+    rig.node.inside(|| Ok(Agent::cleanup()?))
 }
 
 /// What an agent could have put into the kernel.
