@@ -1,5 +1,7 @@
 //! `suite chart`: Helm's lint, golden output of every value set, what the schema refuses, and the API server's word on each.
 
+mod pools;
+
 use std::fs;
 use std::io::Write as _;
 use std::process::Stdio;
@@ -58,6 +60,10 @@ const NAMESPACES: [&str; 6] = [RELEASE, "team-a", "team-b", "edge", "shop", "mon
 /// The two kinds of the Prometheus operator that the chart makes, with nothing checked in them.
 const MONITORING: &str = include_str!("chart/monitoring.yaml");
 
+/// The kinds that the value sets have objects of.
+const KINDS: [&str; 3] =
+    ["servicemonitors.monitoring.coreos.com", "prometheusrules.monitoring.coreos.com", "addresspools.rust-ingress.dev"];
+
 /// Runs the suite.
 pub fn run(arguments: &Arguments) -> Result<Report> {
     let helm = Helm::find()?;
@@ -87,6 +93,7 @@ pub fn run(arguments: &Arguments) -> Result<Report> {
         for set in &sets {
             report.case("dry run", &set.name, || dry_run(cluster, &rendered(&helm, set)?));
         }
+        pools::all(&mut report, |object| dry_run_of(cluster, object).map(drop));
         clean(cluster, &before)?;
     }
     Ok(report)
@@ -130,13 +137,15 @@ fn refused(helm: &Helm, values: &str, words: &str) -> Result<()> {
 }
 
 fn prepare(cluster: &Cluster) -> Result<()> {
-    let mut objects = MONITORING.to_owned();
+    let pools = fs::read_to_string(folder()?.join("crds/addresspools.yaml"))?;
+    let mut objects = format!("{MONITORING}---\n{pools}");
     for namespace in NAMESPACES {
         objects.push_str(&format!("---\napiVersion: v1\nkind: Namespace\nmetadata:\n  name: {namespace}\n"));
     }
     cluster.apply(&objects).context("namespaces and CRDs for the dry run can't be made")?;
-    let kinds = ["crd/servicemonitors.monitoring.coreos.com", "crd/prometheusrules.monitoring.coreos.com"];
-    cluster.wait(&["--for=condition=Established", kinds[0], kinds[1]], std::time::Duration::from_secs(20))
+    let kinds = KINDS.map(|kind| format!("crd/{kind}"));
+    let line = [&["--for=condition=Established"], kinds.each_ref().map(String::as_str).as_slice()].concat();
+    cluster.wait(&line, std::time::Duration::from_secs(20))
 }
 
 /// Takes away what was made here; `before`: the namespaces that were there, as `namespace/NAME` lines.
@@ -147,13 +156,21 @@ fn clean(cluster: &Cluster, before: &str) -> Result<()> {
     if line.len() > 4 {
         cluster.kubectl(&line)?;
     }
-    let kinds = ["crd", "servicemonitors.monitoring.coreos.com", "prometheusrules.monitoring.coreos.com"];
-    cluster.kubectl(&[&["delete", "--ignore-not-found", "--wait=false"], kinds.as_slice()].concat())?;
+    // Pools may be in use; their kind stays.
+    cluster.kubectl(&["delete", "--ignore-not-found", "--wait=false", "crd", KINDS[0], KINDS[1]])?;
     Ok(())
 }
 
 /// The API server's validation and admission, and no warning from it; nothing is kept.
 fn dry_run(cluster: &Cluster, objects: &str) -> Result<()> {
+    let made = dry_run_of(cluster, objects)?;
+    let wanted = objects.lines().filter(|line| line.starts_with("kind: ")).count();
+    ensure!(made == wanted, "the API server took {made} of {wanted} objects");
+    Ok(())
+}
+
+/// How many objects it took.
+fn dry_run_of(cluster: &Cluster, objects: &str) -> Result<usize> {
     let mut kubectl = cluster.kubectl_command(&["apply", "--dry-run=server", "--warnings-as-errors", "-o", "name", "-f", "-"])?;
     let mut child = kubectl.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     if let Some(mut input) = child.stdin.take() {
@@ -161,8 +178,5 @@ fn dry_run(cluster: &Cluster, objects: &str) -> Result<()> {
     }
     let done = child.wait_with_output()?;
     ensure!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr).trim());
-    let made = String::from_utf8_lossy(&done.stdout).lines().count();
-    let wanted = objects.lines().filter(|line| line.starts_with("kind: ")).count();
-    ensure!(made == wanted, "the API server took {made} of {wanted} objects");
-    Ok(())
+    Ok(String::from_utf8_lossy(&done.stdout).lines().count())
 }

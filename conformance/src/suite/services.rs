@@ -71,6 +71,8 @@ pub enum Part {
     Ci,
     /// Those that must run alone.
     Serial,
+    /// Services of type LoadBalancer, with addresses of a pool: for a cluster without kube-proxy.
+    LoadBalancers,
 }
 
 impl Part {
@@ -79,6 +81,7 @@ impl Part {
             Self::Network => "sig-network",
             Self::Ci => "CI part",
             Self::Serial => "serial part",
+            Self::LoadBalancers => "load balancers",
         }
     }
 
@@ -86,6 +89,7 @@ impl Part {
         match self {
             Self::Network => r"\[sig-network\]".to_owned(),
             Self::Serial => r"\[sig-network\].*\[Serial\]".to_owned(),
+            Self::LoadBalancers => r"\[sig-network\].*Feature:LoadBalancer".to_owned(),
             Self::Ci => {
                 let tests = [
                     "Services should (serve a basic endpoint|serve multiport|be able to create a functioning NodePort|be rejected when no endpoints)",
@@ -109,6 +113,7 @@ impl Part {
         match self {
             Self::Serial => format!(r"{NEVER}|\[Slow\]|\[Disruptive\]"),
             Self::Network | Self::Ci => format!("{NEVER}|{APART}"),
+            Self::LoadBalancers => r"Provider:|Windows|SCTPConnectivity|Feature:GKE|\[Disruptive\]".to_owned(),
         }
     }
 }
@@ -129,10 +134,22 @@ pub fn run(cluster: &Cluster, arguments: &Arguments) -> Result<Report> {
     let mut report = Report::new(name, cluster.describe());
     // Services alone: a Pod of a test wants port 80 of the node, which Ingresses would have.
     carrier::install(cluster, arguments.program.as_ref(), &["l4.only=true"])?;
+    if arguments.part == Part::LoadBalancers {
+        apply_pool(cluster)?;
+    }
     let said = ginkgo(arguments, &programs, cluster)?;
     carrier::alone(cluster)?;
     read(&said, arguments, &mut report)?;
     Ok(report)
+}
+
+/// Addresses of the bridge that nothing has, also for Services that name no class, as those of the tests.
+fn apply_pool(cluster: &Cluster) -> Result<()> {
+    let pool = serde_json::json!({"apiVersion": "rust-ingress.dev/v1alpha1", "kind": "AddressPool", "metadata": {"name": "e2e"},
+        "spec": {"addresses": ["192.0.2.100-192.0.2.199", "2001:db8::100-2001:db8::199"], "default": true}});
+    let file = cluster.folder().join("pool.json");
+    fs::write(&file, pool.to_string())?;
+    cluster.kubectl(&["apply", "-f", &file.display().to_string()]).map(drop)
 }
 
 /// Runs ginkgo on a node, what it prints shown; its report.

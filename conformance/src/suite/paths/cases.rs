@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use super::packet::{Packet, Sender};
 use super::seen::{BOTH, compare};
-use super::{Rig, egress};
+use super::{Rig, egress, pool};
 use crate::cluster::layout::{WAN_V4, WAN_V6};
 use crate::cluster::{Node, Place};
 
@@ -15,12 +15,13 @@ use crate::cluster::{Node, Place};
 pub type Case = fn(&Rig<'_>, &mut Vec<String>) -> Result<()>;
 
 /// All.
-pub const ALL: [(&str, &str, Case); 7] = [
+pub const ALL: [(&str, &str, Case); 8] = [
     ("1-container-to-container", "127.0.0.1 and a file, between two containers", container_to_container),
     ("2-pod-to-pod", "on one node and across: nothing is translated, and it would be seen", pod_to_pod),
     ("3-cluster-ip", "a ClusterIP becomes a Pod; the client's address is kept", cluster_ip),
     ("4-node-port", "on every node, wherever the Pod is", node_port),
     ("5-load-balancer", "an address that somebody else handed out", load_balancer),
+    ("5-load-balancer", "an address of a pool: one node answers for it, another when that one is gone", pool::pool),
     ("6-ingress", "the proxy asks the Pod itself", ingress),
     ("7-egress", "out as the node, and not at all without", egress::egress),
 ];
@@ -134,7 +135,7 @@ fn cluster_ip(rig: &Rig<'_>, said: &mut Vec<String>) -> Result<()> {
 }
 
 /// The outside's own addresses.
-fn outside() -> Result<Vec<IpAddr>> {
+pub fn outside() -> Result<Vec<IpAddr>> {
     Ok(vec![WAN_V4.parse()?, WAN_V6.parse()?])
 }
 

@@ -8,6 +8,7 @@ mod cases;
 mod egress;
 mod outside;
 mod packet;
+mod pool;
 mod seen;
 
 use std::collections::BTreeSet;
@@ -43,6 +44,10 @@ pub struct Rig<'a> {
 impl Rig<'_> {
     /// Applies the objects of a path.
     fn apply(&self, folder: &str) -> Result<()> {
+        // One that was there before may still be going.
+        let number = folder.split('-').next().unwrap_or_default();
+        let namespace = format!("path-{number}");
+        self.cluster.kubectl(&["delete", "namespace", &namespace, "--ignore-not-found", "--timeout=120s"])?;
         let file = examples().join(folder).join("path.yaml");
         self.cluster.kubectl(&["apply", "-f", &file.display().to_string()]).map(drop)
     }
