@@ -117,7 +117,9 @@ fn advertisement(target: Ipv6Addr, mac: Mac, (from, to): (Ipv6Addr, Ipv6Addr), e
     message.splice(2..4, sum);
     let mut frame = ethernet(ethernet_to, mac, IPV6);
     let length = u16::try_from(message.len()).unwrap_or_default().to_be_bytes();
-    frame.extend([0x60, 0, 0, 0, length[0], length[1], ICMPV6, 255]);
+    frame.extend([0x60, 0, 0, 0]);
+    frame.extend(length);
+    frame.extend([ICMPV6, 255]);
     frame.extend(from.octets());
     frame.extend(to.octets());
     frame.extend(message);
