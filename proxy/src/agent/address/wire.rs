@@ -208,10 +208,10 @@ mod tests {
         let frame = answer(&asked, OURS, Some(via)).unwrap();
         assert_eq!(checksum(via, from, &frame[54..]), 0);
         assert_eq!((frame[54], frame[58], &frame[..6]), (ADVERTISEMENT, SOLICITED | OVERRIDE, &THEIRS[..]));
+        assert_eq!(said_takeover(&frame), None, "somebody asked for it");
         let probe = question(&solicit(Ipv6Addr::UNSPECIFIED)).unwrap();
         let frame = answer(&probe, OURS, None).unwrap();
         assert_eq!((frame[58], &frame[..6]), (OVERRIDE, &[0x33, 0x33, 0, 0, 0, 1][..]), "defended before all nodes");
-        assert_eq!(said_takeover(&frame), None, "somebody asked for it");
         assert_eq!(said_takeover(&takeover(target.into(), OURS, Some(via))), Some((target.into(), OURS)));
         let mut damaged = solicit(from);
         damaged[70] ^= 1;
