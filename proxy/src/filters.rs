@@ -11,6 +11,7 @@ use rust_ingress_model::filter::{HeaderChange, PathChange, Redirect, Rewrite};
 use rust_ingress_model::{Filter, Guard, NativeFilter};
 
 use crate::body::Body;
+use crate::cors;
 use crate::exchange::Exchange;
 use crate::fault::{Kind, RequestFault};
 
@@ -62,7 +63,12 @@ pub fn request(filters: &[Filter], parts: &mut Parts, scene: &Scene<'_>) -> Resu
                 return location(redirect, parts, scene).and_then(|to| redirect_to(redirect.status, to));
             }
             Filter::Native(NativeFilter::RequestHeaders(change)) => change_headers(change, &mut parts.headers)?,
-            Filter::Native(NativeFilter::ResponseHeaders(_)) => {}
+            Filter::Native(NativeFilter::ResponseHeaders(_) | NativeFilter::Mirror(_)) => {}
+            Filter::Native(NativeFilter::Cors(cors)) => {
+                if let Some(answer) = cors::preflight(cors, parts) {
+                    return Ok(Flow::Answer(answer));
+                }
+            }
             Filter::Native(NativeFilter::Rewrite(change)) => rewrite(change, parts, scene)?,
             Filter::Wasm { plugin } => {
                 let message = format!("the plugin {plugin} of this route isn't served by this program; remove it from the route");

@@ -7,6 +7,7 @@
 
 pub mod agent;
 pub mod body;
+mod cors;
 pub mod exchange;
 pub mod fault;
 pub mod feed;

@@ -19,7 +19,7 @@ use crate::gate::head::{self, View};
 use crate::life::Life;
 use crate::respond::{self, Asked};
 use crate::server::client::Client;
-use crate::{headers, local, route, upgrade};
+use crate::{cors, headers, local, route, upgrade};
 
 /// Serves one request. Every fault has become a response.
 ///
@@ -76,7 +76,7 @@ async fn stages(
     if let Flow::Answer(answer) = filters::request(&listener.listener.filters, &mut parts, &scene)? {
         return Ok(respond::ours(answer));
     }
-    let found = route::find(&listener.routes, &View { parts: &parts, host: &life.host, port: scene.port })?;
+    let found = route::find(listener, facts, &View { parts: &parts, host: &life.host, port: scene.port })?;
     let rule = found.rule;
     life.exchange.route = Some((rule.source.clone(), rule.field.clone()));
     life.idle = rule.timeouts.idle_ms.map_or(life.idle, |ms| Duration::from_millis(ms.into()));
@@ -86,6 +86,7 @@ async fn stages(
         filters::response(&rule.filters, answer.headers_mut())?;
         return Ok(respond::ours(answer));
     }
+    let granted = cors::granted(&rule.filters, &parts.headers);
     headers::towards_upstream(&mut parts.headers, &life.exchange, &client.core.shared.options, upgrade.is_some());
     let request = Request::from_parts(parts, body);
     let mut response = client.core.forwarder.forward(&table.upstreams, rule, &mut life.exchange, request).await?;
@@ -93,6 +94,11 @@ async fn stages(
     respond::from_upstream(status, response.headers_mut());
     filters::response(&rule.filters, response.headers_mut())?;
     filters::response(&listener.listener.filters, response.headers_mut())?;
+    if let Some(granted) = granted {
+        response.headers_mut().append(http::header::VARY, http::HeaderValue::from_static("Origin"));
+        // In the place of what the endpoint says of it.
+        granted.into_iter().for_each(|(name, value)| drop(name.map(|name| response.headers_mut().insert(name, value))));
+    }
     upgrade::keep(&mut response, upgrade)?;
     Ok(response)
 }

@@ -4,12 +4,17 @@
 //! Workers read it through one `ArcSwap`.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use ahash::AHashMap;
-use rust_ingress_model::{Digest, KeyStore, Listener, ListenerName, Name, Part, Protocol, RouteIndex, RouteSetName, Snapshot};
+use ahash::{AHashMap, AHashSet};
+use rust_ingress_model::precedence::Found;
+use rust_ingress_model::{
+    Digest, HostPattern, KeyStore, Listener, ListenerAddress, ListenerName, Name, Parent, Part, Protocol, RequestHead,
+    RouteIndex, RouteSetName, Snapshot,
+};
 
+use crate::fault::{Kind, RequestFault};
 use crate::server::tls::{Certificates, TlsHost};
 use crate::upstream::Upstreams;
 
@@ -29,14 +34,18 @@ pub struct Table {
     pub certificates: Certificates,
     /// Backends.
     pub upstreams: Arc<Upstreams>,
+    /// Addresses that belong to a Gateway each: listeners on every address leave them alone.
+    pub gateway_addresses: AHashSet<IpAddr>,
 }
 
 /// A listener and what it serves.
 pub struct ListenerEntry {
     /// What the snapshot says of it.
     pub listener: Part<Listener>,
-    /// Its virtual hosts.
+    /// Its virtual hosts, for hosts that no section takes.
     pub routes: Arc<RouteIndex>,
+    /// Its sections, as the snapshot has them.
+    pub sections: Vec<(HostPattern, Arc<RouteIndex>)>,
     /// Its certificates; `None` on listeners without TLS.
     pub tls: Option<Arc<TlsHost>>,
 }
@@ -45,6 +54,30 @@ impl ListenerEntry {
     /// The address to bind, where this version of the proxy serves the listener's protocol.
     pub fn address(&self) -> Option<SocketAddr> {
         bind_address(&self.listener, self.tls.is_some())
+    }
+
+    /// The place, among the sections, of the one that takes a host.
+    fn section(&self, host: &str) -> Option<usize> {
+        self.sections.iter().position(|(pattern, _)| pattern.matches(host))
+    }
+
+    /// The rule for a request; `server_name` is what the client asked for in its TLS handshake.
+    ///
+    /// # Errors
+    /// 421: the request is for another section than the connection, whose certificate and settings may be others (RFC 9110
+    /// §15.5.20; Gateway API, `GatewayHTTPSListenerDetectMisdirectedRequests`).
+    pub fn find<H: RequestHead>(&self, head: &H, server_name: Option<&str>) -> Result<Option<Found<'_>>, RequestFault> {
+        if self.sections.is_empty() {
+            return Ok(self.routes.find(head));
+        }
+        let section = self.section(head.host());
+        let misdirected = section.is_some() && server_name.is_some_and(|name| self.section(name) != section);
+        if misdirected {
+            let message = "the connection was made for another host than the request names; connect again for this host";
+            return Err(RequestFault::new(Kind::Misdirected, message));
+        }
+        let routes = section.and_then(|section| self.sections.get(section)).map_or(&self.routes, |(_, routes)| routes);
+        Ok(routes.find_through(head))
     }
 }
 
@@ -73,6 +106,7 @@ impl Table {
             tls: AHashMap::new(),
             certificates: Certificates::default(),
             upstreams: Arc::new(Upstreams::new(&snapshot, &KeyStore::default(), None)),
+            gateway_addresses: AHashSet::new(),
             snapshot,
         }
     }
@@ -101,11 +135,23 @@ impl Table {
         let nothing = Arc::new(RouteIndex::default());
         let entry = |listener: &Part<Listener>| ListenerEntry {
             routes: routes.get(&listener.routes).unwrap_or(&nothing).clone(),
+            sections: (listener.sections.iter())
+                .map(|section| (section.hostname.clone(), routes.get(&section.routes).unwrap_or(&nothing).clone()))
+                .collect(),
             tls: listener.tls.as_ref().and_then(|name| tls.get(name)).cloned(),
             listener: listener.clone(),
         };
         let listeners = snapshot.listeners.iter().map(|(name, listener)| (name.clone(), entry(listener))).collect();
         let upstreams = Arc::new(Upstreams::new(&snapshot, keys, Some(&previous.upstreams)));
-        Self { digest: snapshot.digest(), listeners, routes, tls, certificates, upstreams, snapshot }
+        let gateway_addresses = snapshot.listeners.values().filter_map(|listener| owned_address(listener)).collect();
+        Self { digest: snapshot.digest(), listeners, routes, tls, certificates, upstreams, gateway_addresses, snapshot }
+    }
+}
+
+/// The address that a Gateway's listener has for itself.
+fn owned_address(listener: &Listener) -> Option<IpAddr> {
+    match (&listener.parent, listener.address) {
+        (Parent::Gateway { .. }, ListenerAddress::Ip(ip)) => Some(ip),
+        _ => None,
     }
 }

@@ -17,6 +17,25 @@
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create, patch]
+{{- if .Values.gatewayClass.create }}
+- apiGroups: [gateway.networking.k8s.io]
+  resources: [gateways, httproutes, referencegrants]
+  verbs: [get, list, watch]
+- apiGroups: [gateway.networking.k8s.io]
+  resources: [gateways/status, httproutes/status]
+  verbs: [patch, update]
+{{- /* The Service that stands for a Gateway, and the slices that lead it to our Pods. */}}
+- apiGroups: [""]
+  resources: [services]
+  verbs: [create, patch]
+- apiGroups: [discovery.k8s.io]
+  resources: [endpointslices]
+  verbs: [create, patch]
+{{- /* Whoever makes an object that another owns needs this where OwnerReferencesPermissionEnforcement is on. */}}
+- apiGroups: [gateway.networking.k8s.io]
+  resources: [gateways/finalizers]
+  verbs: [update]
+{{- end }}
 {{- end }}
 
 {{- /* The program watches one Secret at a time, those that something refers to. RBAC can't follow names that change. */}}
@@ -30,6 +49,17 @@
 - apiGroups: [networking.k8s.io]
   resources: [ingressclasses]
   verbs: [get, list, watch]
+{{- if .Values.gatewayClass.create }}
+- apiGroups: [gateway.networking.k8s.io]
+  resources: [gatewayclasses]
+  verbs: [get, list, watch]
+- apiGroups: [gateway.networking.k8s.io]
+  resources: [gatewayclasses/status]
+  verbs: [patch, update]
+- apiGroups: [""]
+  resources: [namespaces]
+  verbs: [get, list, watch]
+{{- end }}
 {{- end }}
 
 {{- define "rust-ingress.nodeRules" -}}
@@ -67,7 +97,7 @@ on it: addresses and a condition in its status, and the finalizer that keeps it 
   resources: [leases]
   verbs: [get, list, watch, patch, delete]
 {{- end }}
-{{- if include "rust-ingress.publishesNodes" . }}
+{{- if or .Values.gatewayClass.create (include "rust-ingress.publishesNodes" .) }}
 - apiGroups: [""]
   resources: [pods]
   verbs: [get, list, watch]

@@ -2,6 +2,8 @@
 //!
 //! It is judged by its exit status and by each test's own result; its report YAML is kept beside the JUnit file.
 
+mod balancer;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,11 +12,13 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 
-use super::{Borrowed, Case, Outcome, Report};
+use super::{Case, Outcome, Report};
+use crate::built;
+use crate::chart::install::Install;
 use crate::cluster::golang::Go;
 use crate::cluster::layout::cache;
 use crate::cluster::programs::Programs;
-use crate::cluster::{Cluster, GATEWAY_API, KubeProxy, Options, Place, PodNetwork, Stock};
+use crate::cluster::{Cluster, GATEWAY_API, KubeProxy, Options, PodNetwork, Stock};
 
 /// All profiles of the suite.
 const PROFILES: &str = "GATEWAY-HTTP,GATEWAY-GRPC,GATEWAY-TLS,GATEWAY-TCP,GATEWAY-UDP,MESH-HTTP,MESH-GRPC";
@@ -34,11 +38,11 @@ pub struct Arguments {
     /// Features to test in place of those that the GatewayClass' status lists, with commas between them; or `all`.
     #[arg(long)]
     pub features: Option<String>,
-    /// The GatewayClass; made if the test cluster doesn't have it.
+    /// The GatewayClass; on the test cluster the chart makes it.
     #[arg(long, default_value = "rust-ingress")]
     pub gateway_class: String,
     /// An address that a Gateway may ask for.
-    #[arg(long, default_value = "192.0.2.200")]
+    #[arg(long, default_value = "203.0.113.200")]
     pub usable_address: String,
     /// An address that no Gateway gets.
     #[arg(long, default_value = "198.51.100.1")]
@@ -49,50 +53,66 @@ pub struct Arguments {
     /// Minutes after which the run is ended.
     #[arg(long, default_value_t = 60)]
     pub minutes: u32,
+    /// A program that is built already, in place of a release build.
+    #[arg(long, value_name = "FILE")]
+    pub program: Option<PathBuf>,
     /// Who carries Services in the cluster, if none is up: the mesh profiles need somebody.
     #[arg(long, value_enum, default_value_t = KubeProxy::Nftables)]
     pub kube_proxy: KubeProxy,
 }
 
-/// Runs the suite.
-pub fn run(arguments: &Arguments) -> Result<Report> {
-    let programs = Programs::cached()?;
-    let binary = programs.need("gateway.test")?;
+impl Arguments {
+    /// The cluster that is brought up if none is.
+    pub fn cluster(&self) -> Options {
+        Options { nodes: 2, pod_network: PodNetwork::Routes, kube_proxy: self.kube_proxy }
+    }
+}
+
+/// Runs the suite on the test cluster, from its outside world.
+pub fn run(cluster: &Cluster, arguments: &Arguments) -> Result<Report> {
+    let (binary, report) = files()?;
+    prepare(cluster, arguments)?;
+    let mut command = command(arguments, &binary, &report);
+    command.env("KUBECONFIG", cluster.kubeconfig());
+    balancer::beside(cluster, || finish(arguments, command, &cluster.describe(), &report))
+}
+
+/// Runs the suite on any other cluster.
+pub fn elsewhere(kubeconfig: &Path, arguments: &Arguments) -> Result<Report> {
+    let (binary, report) = files()?;
+    let kubeconfig = kubeconfig.canonicalize().with_context(|| format!("{}: can't be read", kubeconfig.display()))?;
+    let mut command = command(arguments, &binary, &report);
+    command.env("KUBECONFIG", &kubeconfig);
+    finish(arguments, command, &format!("the cluster of {}", kubeconfig.display()), &report)
+}
+
+/// The suite, and where it writes its own report.
+fn files() -> Result<(PathBuf, PathBuf)> {
+    let binary = Programs::cached()?.need("gateway.test")?;
     let folder = cache()?.join("suites");
     fs::create_dir_all(&folder)?;
     let report = folder.join("gateway-report.yaml");
     let _ = fs::remove_file(&report);
-    let line = line(arguments, &binary, &report);
-    match &arguments.kubeconfig {
-        Some(kubeconfig) => {
-            let kubeconfig = kubeconfig.canonicalize().with_context(|| format!("{}: can't be read", kubeconfig.display()))?;
-            let mut command = Command::new(&binary);
-            command.args(line.iter().skip(1)).env("KUBECONFIG", &kubeconfig);
-            finish(arguments, command, &format!("the cluster of {}", kubeconfig.display()), &report)
-        }
-        None => {
-            let options = Options { nodes: 2, pod_network: PodNetwork::Routes, kube_proxy: arguments.kube_proxy };
-            let borrowed = Borrowed::take(&options)?;
-            let cluster = &borrowed.cluster;
-            prepare(cluster, arguments)?;
-            let line: Vec<&str> = line.iter().map(String::as_str).collect();
-            let mut command = cluster.long_command(Place::Wan, &line)?;
-            command.env("KUBECONFIG", cluster.kubeconfig());
-            finish(arguments, command, &cluster.describe(), &report)
-        }
-    }
+    Ok((binary, report))
 }
 
-/// What the suite wants to find: its CRDs, the GatewayClass, its images.
+fn command(arguments: &Arguments, binary: &Path, report: &Path) -> Command {
+    let mut command = Command::new(binary);
+    command.args(line(arguments, report));
+    command
+}
+
+/// What the suite wants to find: its CRDs, the chart with its GatewayClass, its images.
 fn prepare(cluster: &Cluster, arguments: &Arguments) -> Result<()> {
     install_crds(cluster)?;
-    let class = &arguments.gateway_class;
-    if cluster.kubectl(&["get", "gatewayclass", class]).is_err() {
-        cluster.apply(&format!(
-            "apiVersion: gateway.networking.k8s.io/v1\nkind: GatewayClass\nmetadata: {{name: {class}}}\n\
-             spec: {{controllerName: rust-ingress.dev/gateway-controller}}\n"
-        ))?;
-    }
+    let program = match &arguments.program {
+        Some(program) => program.clone(),
+        None => built::release()?,
+    };
+    let install = Install::on(cluster)?;
+    install.image(&program).context("the image can't be made")?;
+    let class = format!("gatewayClass.name={}", arguments.gateway_class);
+    install.chart("kubeadm.yaml", &[&class])?;
     let mesh = arguments.profiles.contains("MESH");
     cluster.load_stock(if mesh { &[Stock::Echo, Stock::Mesh] } else { &[Stock::Echo] })
 }
@@ -113,9 +133,8 @@ pub fn install_crds(cluster: &Cluster) -> Result<()> {
     cluster.wait(&["--for=condition=Established", "crd", "gatewayclasses.gateway.networking.k8s.io"], Duration::from_secs(30))
 }
 
-fn line(arguments: &Arguments, binary: &Path, report: &Path) -> Vec<String> {
+fn line(arguments: &Arguments, report: &Path) -> Vec<String> {
     let mut line = vec![
-        binary.display().to_string(),
         "-test.run=TestConformance".to_owned(),
         "-test.v".to_owned(),
         "-test.parallel=4".to_owned(),

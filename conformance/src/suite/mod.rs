@@ -68,7 +68,13 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
             Ran::Here(report) => report,
             Ran::Elsewhere(passed) => return Ok(passed),
         },
-        Suite::Gateway(arguments) => gateway::run(arguments)?,
+        Suite::Gateway(arguments) => match &arguments.kubeconfig {
+            Some(kubeconfig) => gateway::elsewhere(kubeconfig, arguments)?,
+            None => match in_wan(&arguments.cluster(), |cluster| gateway::run(cluster, arguments))? {
+                Ran::Here(report) => report,
+                Ran::Elsewhere(passed) => return Ok(passed),
+            },
+        },
         Suite::Status(arguments) => status::run(arguments)?,
         Suite::Ingress(arguments) => match in_wan(&two_nodes(), |cluster| ingress::run(cluster, arguments))? {
             Ran::Here(report) => report,

@@ -8,6 +8,7 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::{Ingress, IngressClass, ServiceCIDR};
 use rust_ingress_model::ObjectRef;
 use rust_ingress_translate::Object;
+use rust_ingress_translate::gateway_api::{Gateway, GatewayClass, HttpRoute, ReferenceGrant};
 use rust_ingress_translate::pool::AddressPool;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -69,6 +70,12 @@ pub fn read(mut value: Value) -> Result<Reading, Refused> {
         ("v1", "Namespace") => |value| typed::<Namespace>(value, Object::Namespace),
         ("v1", "Pod") => |value| typed::<Pod>(value, Object::Pod),
         ("v1", "Node") => |value| typed::<Node>(value, Object::Node),
+        ("gateway.networking.k8s.io/v1", "GatewayClass") => |value| own::<GatewayClass>(value, Object::GatewayClass),
+        ("gateway.networking.k8s.io/v1", "Gateway") => |value| own::<Gateway>(value, Object::Gateway),
+        ("gateway.networking.k8s.io/v1", "HTTPRoute") => |value| own::<HttpRoute>(value, Object::HttpRoute),
+        ("gateway.networking.k8s.io/v1" | "gateway.networking.k8s.io/v1beta1", "ReferenceGrant") => {
+            |value| own::<ReferenceGrant>(value, Object::ReferenceGrant)
+        }
         _ => return Ok(Reading::Unused(format!("{version} {kind}"))),
     };
     let object = identify(&kind, &mut value)?;
@@ -89,7 +96,7 @@ fn identify(kind: &str, value: &mut Value) -> Result<ObjectRef, Refused> {
         Some(other) => return refuse("metadata.name", false, format!("the name of this {kind} is {other}, which isn't a text")),
     };
     let namespace = match (kind, metadata.get("namespace")) {
-        ("AddressPool" | "IngressClass" | "Namespace" | "Node" | "ServiceCIDR", _) => {
+        ("AddressPool" | "GatewayClass" | "IngressClass" | "Namespace" | "Node" | "ServiceCIDR", _) => {
             metadata.remove("namespace");
             String::new()
         }
@@ -132,6 +139,14 @@ fn typed<T: DeserializeOwned + Serialize>(value: Value, object: impl FnOnce(Box<
         }
         Err(message) => Err((field_to_blame(value, &message, &|value| attempt(value).err()), message)),
     }
+}
+
+/// As [`typed`], for kinds of which we know all but the status.
+fn own<T: DeserializeOwned + Serialize>(mut value: Value, object: fn(Box<T>) -> Object) -> Result<Read, (String, String)> {
+    if let Some(fields) = value.as_object_mut() {
+        fields.remove("status");
+    }
+    typed(value, object)
 }
 
 /// How many fields [`field_to_blame`] takes away before it names the field above them: each costs a look at the document.

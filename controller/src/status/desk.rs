@@ -1,7 +1,7 @@
 //! The desk: which object's status has to be written next, and with what. Never writes what stands there already.
 //!
 //! Pure: told of plans, addresses and outcomes, with the time as data; looks at what the API server last said through
-//! [`Look`]. `run` does the writing. Today Ingress; route parents and Gateways come as further [`Write`]s.
+//! [`Look`]. `run` does the writing. What has been said of objects of the Gateway API is in `said`.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -14,6 +14,8 @@ use crate::source::cluster::{Seen, SeenIngress, SeenService};
 use crate::status::address::{self, Address};
 use crate::status::balancer::{self, Balance};
 use crate::status::bucket::Bucket;
+use crate::status::gateway_service::Peer;
+use crate::status::said::Said;
 
 /// Writes a second, once [`BURST`] is used up: 10,000 Ingresses take a little over three minutes.
 const EVERY: Duration = Duration::from_millis(20);
@@ -32,6 +34,8 @@ pub trait Look {
     fn ingress(&self, object: &ObjectRef) -> Option<SeenIngress>;
     /// The Service of this name, where pools have to do with it.
     fn service(&self, object: &ObjectRef) -> Option<SeenService>;
+    /// The version of an object of the Gateway API, unless it is gone.
+    fn version(&self, object: &ObjectRef) -> Option<String>;
 }
 
 impl Look for Seen {
@@ -40,6 +44,9 @@ impl Look for Seen {
     }
     fn service(&self, object: &ObjectRef) -> Option<SeenService> {
         Seen::service(self, object)
+    }
+    fn version(&self, object: &ObjectRef) -> Option<String> {
+        Seen::version(self, object)
     }
 }
 
@@ -59,6 +66,8 @@ pub enum Write {
     Balance(Box<Balance>),
     /// Take from a Service, of this version when it was decided, what pools gave it, if we did.
     Release(String),
+    /// Say this of an object of the Gateway API; of a Gateway, lead its Service to these Pods.
+    Say(Arc<ObjectStatus>, Arc<BTreeSet<Peer>>),
 }
 
 /// What became of a write.
@@ -111,6 +120,7 @@ pub struct Desk {
     unseen: BTreeMap<ObjectRef, Unseen>,
     /// The version that a Service had when we wrote on it, or found that nothing is ours: nothing is to be done to that one.
     balanced: BTreeMap<ObjectRef, String>,
+    said: Said,
     bucket: Bucket,
     /// All wait until then: the API server had trouble.
     pause: Option<Instant>,
@@ -131,6 +141,7 @@ impl Default for Desk {
             flying: BTreeMap::new(),
             unseen: BTreeMap::new(),
             balanced: BTreeMap::new(),
+            said: Said::default(),
             bucket: Bucket::new(BURST, EVERY),
             pause: None,
             trouble: 0,
@@ -176,6 +187,13 @@ impl Desk {
         }
     }
 
+    /// The Pods that Services of Gateways lead to have changed.
+    pub fn peers(&mut self, peers: Arc<BTreeSet<Peer>>) {
+        if self.said.peers(peers) {
+            self.sweep();
+        }
+    }
+
     /// Looks at everything again: a new leader, or time has passed.
     pub fn sweep(&mut self) {
         let all: Vec<ObjectRef> = self.known.keys().chain(self.leaving.keys()).cloned().collect();
@@ -196,6 +214,7 @@ impl Desk {
         self.flying.clear();
         self.unseen.clear();
         self.balanced.clear();
+        self.said.forget();
         (self.pause, self.trouble) = (None, 0);
     }
 
@@ -255,6 +274,10 @@ impl Desk {
         }
         if &*object.kind == "Service" {
             return self.balancing(object, seen);
+        }
+        if &*object.kind != "Ingress" {
+            let version = seen.version(object);
+            return self.said.decide(object, &version, self.known.get(object), self.leaving.contains_key(object));
         }
         let Some(ingress) = seen.ingress(object) else {
             self.leaving.remove(object);
@@ -331,6 +354,14 @@ impl Desk {
             (Write::Release(version), _) => {
                 self.leaving.remove(object);
                 self.balanced.insert(object.clone(), version);
+            }
+            (Write::Say(status, peers), version) => {
+                self.leaving.remove(object);
+                let again = self.known.get(object).is_some_and(|known| *known != *status);
+                self.said.done(object, status, peers, version, seen.version(object));
+                if again {
+                    self.enqueue(object.clone());
+                }
             }
             (Write::Withdraw, _) if self.known.contains_key(object) => self.enqueue(object.clone()),
             (Write::Withdraw, _) => drop(self.leaving.remove(object)),

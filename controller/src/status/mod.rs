@@ -10,11 +10,15 @@ mod balancer;
 mod bucket;
 mod desk;
 mod elect;
+mod gateway;
+mod gateway_service;
 mod journal;
 mod lease;
 mod metrics;
+mod peers;
 mod publish;
 mod run;
+mod said;
 mod write;
 
 use std::io;

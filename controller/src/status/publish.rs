@@ -103,7 +103,7 @@ async fn of_nodes(client: Client, namespace: &str, pod: &str, to: &watch::Sender
 }
 
 /// Which Pods are like ours, once our own can be read.
-async fn peers(pods: &Api<Pod>, pod: &str) -> watcher::Config {
+pub(super) async fn peers(pods: &Api<Pod>, pod: &str) -> watcher::Config {
     let mut said_so = false;
     loop {
         match pods.get(pod).await {
@@ -186,24 +186,24 @@ async fn at(time: Option<Instant>) {
 }
 
 /// What a watch has brought, by name.
-struct Table<V> {
+pub(super) struct Table<V> {
     what: &'static str,
-    now: BTreeMap<String, V>,
+    pub(super) now: BTreeMap<String, V>,
     /// A list that is under way.
     fresh: BTreeMap<String, V>,
     /// Whether there has been a whole list.
-    complete: bool,
+    pub(super) complete: bool,
     /// What the API server said last, where it refused.
     failure: Option<String>,
 }
 
 impl<V> Table<V> {
-    fn new(what: &'static str) -> Self {
+    pub(super) fn new(what: &'static str) -> Self {
         Self { what, now: BTreeMap::new(), fresh: BTreeMap::new(), complete: false, failure: None }
     }
 
     /// Takes the next event, of which `look` keeps what is needed.
-    async fn step<K: Resource>(
+    pub(super) async fn step<K: Resource>(
         &mut self,
         events: &mut (impl Stream<Item = Result<Event<K>, watcher::Error>> + Unpin),
         look: impl Fn(&K) -> V,

@@ -1,5 +1,6 @@
 //! The writer's loop: one task that owns the desk and the journal, and does while we lead what they ask for.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
@@ -13,8 +14,10 @@ use tokio::time::sleep_until;
 use crate::source::cluster::Seen;
 use crate::status::desk::{self, Desk, Outcome, SWEEP};
 use crate::status::elect::{Term, runs};
+use crate::status::gateway_service::Peer;
 use crate::status::journal::{self, Journal};
 use crate::status::metrics::StatusMetrics;
+use crate::status::peers;
 use crate::status::publish::{Publish, Published, follow};
 use crate::status::write::{self, Done};
 
@@ -65,6 +68,10 @@ struct Work {
     /// The address watch, while we lead.
     follower: Option<JoinHandle<()>>,
     addresses: watch::Sender<Published>,
+    /// The Pods that Services of Gateways lead to: watched while we lead, once there is such a Service.
+    peers: watch::Sender<Arc<BTreeSet<Peer>>>,
+    wants_peers: bool,
+    peers_follower: Option<JoinHandle<()>>,
     /// The failure that was logged last, so that 10,000 objects don't log it 10,000 times.
     failure: Option<String>,
     event_failure: Option<String>,
@@ -78,7 +85,8 @@ pub async fn run(
     mut stop: watch::Receiver<bool>,
 ) {
     let (addresses, mut published) = watch::channel(None);
-    let mut work = Work::new(context, addresses);
+    let (peers, mut known_peers) = watch::channel(Arc::default());
+    let mut work = Work::new(context, addresses, peers);
     let mut sweep = Instant::now() + SWEEP;
     loop {
         let wake = work.start_writes().map_or(sweep, |at| at.min(sweep));
@@ -90,6 +98,7 @@ pub async fn run(
             },
             changed = term.changed() => if changed.is_err() { break },
             Ok(()) = published.changed() => work.desk.publish(published.borrow_and_update().clone()),
+            Ok(()) = known_peers.changed() => work.desk.peers(known_peers.borrow_and_update().clone()),
             Some(Ok(end)) = work.requests.join_next() => work.end(end),
             () = sleep_until(wake.min(end).into()) => {}
             _ = stop.wait_for(|stop| *stop) => break,
@@ -104,7 +113,7 @@ pub async fn run(
 }
 
 impl Work {
-    fn new(context: Context, addresses: watch::Sender<Published>) -> Self {
+    fn new(context: Context, addresses: watch::Sender<Published>, peers: watch::Sender<Arc<BTreeSet<Peer>>>) -> Self {
         Self {
             context,
             desk: Desk::default(),
@@ -113,6 +122,9 @@ impl Work {
             events: 0,
             follower: None,
             addresses,
+            peers,
+            wants_peers: false,
+            peers_follower: None,
             failure: None,
             event_failure: None,
         }
@@ -120,12 +132,19 @@ impl Work {
 
     fn turn(&mut self, Turn { status, came, went }: Turn) {
         let now = Instant::now();
+        let mut gateways = status.objects.values().flatten().filter_map(|status| status.gateway.as_ref());
+        self.wants_peers |= gateways.any(|gateway| gateway.service.is_some());
         self.desk.plan(status, now);
         self.journal.turn(came, &went, now);
     }
 
     /// Begins or ends our term.
     fn lead(&mut self, leads: bool) {
+        if leads && self.wants_peers && self.peers_follower.is_none() {
+            let Context { client, namespace, pod, .. } = &self.context;
+            let follow = peers::follow(client.clone(), namespace.clone(), pod.clone(), self.peers.clone());
+            self.peers_follower = Some(tokio::spawn(follow));
+        }
         if leads == self.follower.is_some() {
             return;
         }
@@ -139,6 +158,9 @@ impl Work {
             return;
         }
         if let Some(follower) = self.follower.take() {
+            follower.abort();
+        }
+        if let Some(follower) = self.peers_follower.take() {
             follower.abort();
         }
         self.addresses.send_replace(None);

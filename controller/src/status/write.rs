@@ -1,5 +1,6 @@
 //! The writes themselves: statuses, and Events. Each is one request, or as few as it takes.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{ObjectReference, Service};
@@ -10,6 +11,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::api::{Api, Patch, PatchParams, PostParams};
 use kube::{Client, Error};
 use rust_ingress_model::ObjectRef;
+use rust_ingress_model::status::ObjectStatus;
 use rust_ingress_translate::pool::{CONDITION, FINALIZER};
 use serde_json::{Value, json};
 use tokio::time::timeout;
@@ -18,6 +20,8 @@ use crate::source::cluster::Involved;
 use crate::status::address::Address;
 use crate::status::balancer::Balance;
 use crate::status::desk::{Outcome, Write};
+use crate::status::gateway::{self, Written};
+use crate::status::gateway_service::{self, Peer};
 use crate::status::journal::Entry;
 
 /// How our writes are signed, in `metadata.managedFields`.
@@ -38,7 +42,7 @@ pub struct Done {
 /// Writes one status.
 pub async fn status(client: Client, object: ObjectRef, write: Write) -> Done {
     let ingresses: Api<Ingress> = Api::namespaced(client.clone(), &object.namespace);
-    let services: Api<Service> = Api::namespaced(client, &object.namespace);
+    let services: Api<Service> = Api::namespaced(client.clone(), &object.namespace);
     let written = async {
         match write {
             Write::Publish { version, addresses } => {
@@ -48,14 +52,30 @@ pub async fn status(client: Client, object: ObjectRef, write: Write) -> Done {
             Write::Withdraw => withdraw(&ingresses, &object.name).await,
             Write::Balance(balance) => give(&services, &object.name, &balance).await,
             Write::Release(_) => release(&services, &object.name).await,
+            Write::Say(status, peers) => return say(client, &object, &status, &peers).await,
         }
+        .map(Outcome::Done)
     };
     let (outcome, error) = match timeout(REQUEST, written).await {
-        Ok(Ok(version)) => (Outcome::Done(version), None),
+        Ok(Ok(outcome)) => (outcome, None),
         Ok(Err(error)) => (outcome(&error), Some(said(&error))),
         Err(_) => (Outcome::Unavailable, Some("no answer in time".into())),
     };
     Done { outcome, error }
+}
+
+/// Writes on an object of the Gateway API, and makes a Gateway's Service. Its status is written even where that can't be.
+async fn say(client: Client, object: &ObjectRef, status: &ObjectStatus, peers: &BTreeSet<Peer>) -> Result<Outcome, Error> {
+    let made = match status.gateway.as_ref().and_then(|gateway| gateway.service.as_ref()) {
+        Some(wish) => gateway_service::apply(&client, object, wish, peers).await,
+        None => Ok(()),
+    };
+    let written = gateway::write(client, object, status).await?;
+    made?;
+    Ok(match written {
+        Written::Version(version) => Outcome::Done(Some(version)),
+        Written::Stale => Outcome::Conflict,
+    })
 }
 
 /// Sets `status.loadBalancer.ingress` of this version of an Ingress; gives the version that this makes.

@@ -8,6 +8,7 @@ mod cluster_flags;
 mod command_line;
 mod drain;
 mod flags;
+mod gateway;
 mod live;
 mod program;
 mod quickstart;

@@ -48,7 +48,7 @@ pub(crate) fn resolve(world: &World, settings: &Settings, key: &BackendKey) -> R
             },
         );
     };
-    let external = service.spec.as_ref().is_some_and(|spec| spec.type_.as_deref() == Some("ExternalName"));
+    let external = is_external(service);
     let port = find_port(service, &key.port);
     match (port, &key.port) {
         (port, PortRef::Number(number)) if external => external_name(settings, key, service, port, *number),
@@ -64,6 +64,20 @@ pub(crate) fn resolve(world: &World, settings: &Settings, key: &BackendKey) -> R
             },
         ),
     }
+}
+
+/// Why a Service port isn't there; `None`: it is.
+pub(crate) fn missing(world: &World, key: &BackendKey) -> Option<String> {
+    let name = format!("{}/{}", key.namespace, key.service);
+    let Some(service) = world.services.get(&(key.namespace.clone(), key.service.clone())) else {
+        return Some(format!("Service {name} isn't there; create it, or correct the name and namespace"));
+    };
+    let there = find_port(service, &key.port).is_some() || is_external(service);
+    (!there).then(|| format!("Service {name} has no TCP port {}; name one of its ports: {}", key.port, ports(service)))
+}
+
+fn is_external(service: &Service) -> bool {
+    service.spec.as_ref().is_some_and(|spec| spec.type_.as_deref() == Some("ExternalName"))
 }
 
 impl Resolved {

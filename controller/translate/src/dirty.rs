@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 
 use rust_ingress_model::{BackendKey, Fingerprint, HostPattern, ObjectRef};
 
+use crate::world::Key;
+
 /// What has to be computed again.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Dirty {
@@ -16,6 +18,14 @@ pub struct Dirty {
     pub(crate) objects: BTreeSet<ObjectRef>,
     /// Certificates that came, went or moved between Secrets.
     pub(crate) certificates: BTreeSet<Fingerprint>,
+    /// Where Gateways listen may have changed, and so what is said of all of them: two may want one port.
+    pub(crate) layout: bool,
+    /// Gateways whose own report or count of routes may change.
+    pub(crate) gateways: BTreeSet<Key>,
+    /// HTTPRoutes whose status may change.
+    pub(crate) routes: BTreeSet<Key>,
+    /// Virtual hosts of Gateways.
+    pub(crate) route_hosts: BTreeSet<(Key, HostPattern)>,
 }
 
 impl Dirty {
@@ -34,6 +44,12 @@ impl Dirty {
         self.all || !self.certificates.is_empty()
     }
 
+    /// Whether anything of the Gateway API has to be.
+    pub(crate) fn has_gateways(&self) -> bool {
+        let classes = || self.objects.iter().any(|object| &*object.kind == "GatewayClass");
+        self.layout || !self.gateways.is_empty() || !self.routes.is_empty() || !self.route_hosts.is_empty() || classes()
+    }
+
     /// Whether nothing has to be computed again.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
@@ -46,5 +62,9 @@ impl Dirty {
         self.backends.extend(other.backends);
         self.objects.extend(other.objects);
         self.certificates.extend(other.certificates);
+        self.layout |= other.layout;
+        self.gateways.extend(other.gateways);
+        self.routes.extend(other.routes);
+        self.route_hosts.extend(other.route_hosts);
     }
 }

@@ -12,6 +12,7 @@ mod backend;
 mod certificate;
 mod dirty;
 mod faults;
+mod gateway;
 mod ingress;
 mod l4;
 mod object;
@@ -21,6 +22,7 @@ mod translate;
 mod world;
 
 pub use dirty::Dirty;
+pub use gateway::types as gateway_api;
 pub use object::{Change, Object};
 pub use settings::{DefaultCertificate, Origin, Settings};
 pub use translate::translate;

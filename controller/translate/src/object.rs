@@ -6,6 +6,7 @@ use k8s_openapi::api::networking::v1::{Ingress, IngressClass, ServiceCIDR};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use rust_ingress_model::{Fault, ObjectRef};
 
+use crate::gateway_api::{Gateway, GatewayClass, HttpRoute, ReferenceGrant};
 use crate::pool::AddressPool;
 
 /// One Kubernetes object. Not `Debug`: a Secret must not get into a log.
@@ -23,7 +24,7 @@ pub enum Object {
     Secret(Box<Secret>),
     /// v1; nothing reads it yet, so the World doesn't keep it.
     ConfigMap(Box<ConfigMap>),
-    /// v1; nothing reads it yet, so the World doesn't keep it.
+    /// v1; its labels are kept, for listeners that take routes by them.
     Namespace(Box<Namespace>),
     /// v1; nothing reads it yet, so the World doesn't keep it.
     Pod(Box<Pod>),
@@ -33,6 +34,14 @@ pub enum Object {
     ServiceCidr(Box<ServiceCIDR>),
     /// rust-ingress.dev/v1alpha1; for the node agent
     AddressPool(Box<AddressPool>),
+    /// gateway.networking.k8s.io/v1
+    GatewayClass(Box<GatewayClass>),
+    /// gateway.networking.k8s.io/v1
+    Gateway(Box<Gateway>),
+    /// gateway.networking.k8s.io/v1
+    HttpRoute(Box<HttpRoute>),
+    /// gateway.networking.k8s.io/v1
+    ReferenceGrant(Box<ReferenceGrant>),
 }
 
 impl Object {
@@ -60,6 +69,10 @@ impl Object {
             Self::Node(object) => ("Node", false, &object.metadata),
             Self::ServiceCidr(object) => ("ServiceCIDR", false, &object.metadata),
             Self::AddressPool(object) => ("AddressPool", false, &object.metadata),
+            Self::GatewayClass(object) => ("GatewayClass", false, &object.metadata),
+            Self::Gateway(object) => ("Gateway", true, &object.metadata),
+            Self::HttpRoute(object) => ("HTTPRoute", true, &object.metadata),
+            Self::ReferenceGrant(object) => ("ReferenceGrant", true, &object.metadata),
         }
     }
 }

@@ -3,6 +3,8 @@
 //! Only dirty parts are computed again; a part that comes out equal keeps the previous allocation, so that whoever reads the
 //! snapshot sees by pointer what changed. The outer maps are cloned: about 50 ns an entry.
 
+mod gateway_status;
+mod gateways;
 mod hosts;
 mod listeners;
 mod reports;
@@ -41,12 +43,23 @@ pub fn translate(world: &World, settings: &Settings, previous: &Snapshot, dirty:
         false => (previous.clone(), Cow::Borrowed(dirty)),
     };
     let classes = Classes::new(&world.classes, settings);
+    let layout = dirty.has_gateways().then(|| world.layout(settings));
     let mut work = Work { world, settings, classes, previous, snapshot };
     work.listeners();
+    if let Some(layout) = layout.as_ref().filter(|_| dirty.layout) {
+        work.gateway_listeners(layout);
+    }
     work.hosts(&dirty);
+    if let Some(layout) = &layout {
+        work.route_hosts(layout, &dirty);
+    }
     dirty.backends.iter().for_each(|key| work.backend(key));
     dirty.objects.iter().for_each(|object| work.object_report(object));
     let mut status = work.status(&dirty);
+    if let Some(layout) = &layout {
+        work.gateway_reports(layout, &dirty);
+        work.gateway_status(layout, &dirty, &mut status);
+    }
     status.whole = dirty.is_all();
     (work.snapshot, status)
 }
@@ -67,7 +80,8 @@ impl Work<'_> {
     fn backend(&mut self, key: &BackendKey) {
         let referring = self.oldest_first(self.world.index.backends.get(key));
         let report_key = ReportKey::Backend(key.clone());
-        if referring.is_empty() {
+        let routed = self.world.gateways.backends.get(key).any(|route| self.routed(route));
+        if referring.is_empty() && !routed {
             self.snapshot.backends.remove(key);
             return self.report(report_key, Report::default());
         }
@@ -86,6 +100,16 @@ impl Work<'_> {
         let part = share(self.previous.backends.get(key), resolved.backend);
         self.snapshot.backends.insert(key.clone(), part);
         self.report(report_key, report);
+    }
+
+    /// Whether an HTTPRoute has a Gateway of ours as its parent.
+    fn routed(&self, route: &Key) -> bool {
+        let gateways = self.world.gateways.routes.get(route).map(|route| route.gateways()).unwrap_or_default();
+        let ours = |gateway: &Key| {
+            let gateway = self.world.gateways.gateways.get(gateway);
+            gateway.is_some_and(|gateway| self.world.gateway_class_is_ours(&gateway.class, self.settings))
+        };
+        gateways.iter().any(ours)
     }
 
     fn report(&mut self, key: ReportKey, report: Report) {

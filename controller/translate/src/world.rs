@@ -16,6 +16,11 @@ use rust_ingress_model::{Fault, Fingerprint, KeyStore, Name, ObjectRef, Snapshot
 
 use crate::certificate;
 use crate::dirty::Dirty;
+use crate::gateway;
+use crate::gateway::grant::Grant;
+use crate::gateway::listener::Gateway;
+use crate::gateway::route::Route;
+use crate::gateway::world::Gateways;
 use crate::ingress::Ingress;
 use crate::ingress::class::Class;
 use crate::l4::{self, L4};
@@ -47,11 +52,12 @@ pub struct World {
     /// What sources have to say of their parts.
     pub(crate) sources: BTreeMap<ObjectRef, Vec<Fault>>,
     pub(crate) index: Index,
+    pub(crate) gateways: Gateways,
     /// Where the program runs a node agent.
     pub(crate) l4: Option<L4>,
     /// Counts what may change which Secrets are wanted.
-    references: u64,
-    dirty: Dirty,
+    pub(crate) references: u64,
+    pub(crate) dirty: Dirty,
 }
 
 impl World {
@@ -127,6 +133,7 @@ impl World {
         let pools = self.l4.iter().flat_map(|l4| l4.addresses.pool_names());
         dirty.objects.extend(pools.map(|name| ObjectRef::new("AddressPool", "", name)));
         dirty.objects.extend(self.sources.keys().cloned());
+        self.every_gateway(&mut dirty);
         dirty
     }
 
@@ -142,7 +149,12 @@ impl World {
             Object::Node(object) => self.set_node(&key.1, Some(&object)),
             Object::ServiceCidr(object) => self.set_cidr(&reference, Some(&object)),
             Object::AddressPool(object) => self.set_pool(&key.1, Some(*object)),
-            Object::ConfigMap(_) | Object::Namespace(_) | Object::Pod(_) => {}
+            Object::Namespace(object) => self.set_namespace(&key.1, Some(&object)),
+            Object::GatewayClass(object) => self.set_gateway_class(&key.1, Some(gateway::class::Class::parse(&object))),
+            Object::Gateway(object) => self.set_gateway(&key, Some(Gateway::parse(&reference, &object))),
+            Object::HttpRoute(object) => self.set_route(&key, Some(Route::parse(&reference, &object))),
+            Object::ReferenceGrant(object) => self.set_grant(&key, Some(Grant::parse(&object))),
+            Object::ConfigMap(_) | Object::Pod(_) => {}
         }
     }
 
@@ -157,6 +169,11 @@ impl World {
             "Node" => self.set_node(&key.1, None),
             "ServiceCIDR" => self.set_cidr(reference, None),
             "AddressPool" => self.set_pool(&key.1, None),
+            "Namespace" => self.set_namespace(&key.1, None),
+            "GatewayClass" => self.set_gateway_class(&key.1, None),
+            "Gateway" => self.set_gateway(&key, None),
+            "HTTPRoute" => self.set_route(&key, None),
+            "ReferenceGrant" => self.set_grant(&key, None),
             _ => {}
         }
     }
@@ -215,7 +232,7 @@ impl World {
         let with_l4 = self.l4.is_some();
         let same = |old: &Service, new: &Service| {
             let alike = old.spec == new.spec && old.metadata.annotations == new.metadata.annotations;
-            alike && (!with_l4 || l4::same_service(old, new))
+            alike && (!with_l4 || l4::same_service(old, new)) && gateway::service::same(old, new)
         };
         let old = self.services.get(&key).map(|old| &**old);
         if both_or_neither(old, new.as_deref(), same) {
@@ -225,6 +242,8 @@ impl World {
         self.dirty.objects.extend(rivals.iter().map(|(namespace, name)| ObjectRef::new("Service", namespace, name)));
         self.dirty.objects.insert(ObjectRef::new("Service", &key.0, &key.1));
         self.dirty.backends.extend(self.index.backends_of(&key).cloned());
+        self.touch_service_of_routes(&key);
+        self.touch_service_of_gateways(&key);
         match new {
             Some(service) => self.services.insert(key, Arc::from(service)),
             None => self.services.remove(&key),
@@ -270,6 +289,7 @@ impl World {
     /// Makes dirty what is made of a Service's endpoints.
     fn touch_endpoints(&mut self, service: &Key) {
         self.dirty.backends.extend(self.index.backends_of(service).cloned());
+        self.dirty.backends.extend(self.gateways.backends_of(service).cloned());
         if self.l4.is_some() {
             self.dirty.objects.insert(ObjectRef::new("Service", &service.0, &service.1));
         }
@@ -312,6 +332,7 @@ impl World {
             self.dirty.objects.insert(ingress.reference.clone());
             self.dirty.hosts.extend(ingress.tls.hosts().cloned());
         }
+        self.touch_secret_of_gateways(&key);
         if let Some(new) = new {
             self.secrets.insert(key, new);
         }

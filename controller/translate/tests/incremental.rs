@@ -5,6 +5,8 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 mod common;
+#[path = "incremental/gateways.rs"]
+mod gateways;
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;

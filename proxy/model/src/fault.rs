@@ -69,6 +69,10 @@ pub enum Reason {
     Duplicate,
     /// A listener that can't be opened.
     ListenerUnavailable,
+    /// A reference into another namespace that no ReferenceGrant there allows.
+    RefNotPermitted,
+    /// A route that no listener takes.
+    NotAttached,
 }
 
 impl fmt::Display for Reason {

@@ -4,6 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::backend::BackendRef;
 use crate::names::Name;
 
 /// One step of a filter list.
@@ -38,6 +39,45 @@ pub enum NativeFilter {
     ResponseHeaders(HeaderChange),
     /// Changes host or path of the request as forwarded.
     Rewrite(Rewrite),
+    /// Lets scripts of other origins use the route.
+    Cors(Cors),
+    /// Sends a copy of the request elsewhere, whose response nobody sees.
+    Mirror(Mirror),
+}
+
+/// Which scripts of other origins may use a route (Fetch standard, CORS protocol; Gateway API HTTPCORSFilter).
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Cors {
+    /// `*`, an origin, or one whose host begins with `*.`, which stands for any labels.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub origins: Vec<Name>,
+    /// Methods; `*`: the one that is asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub methods: Vec<Name>,
+    /// Request headers; `*`: those that are asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub headers: Vec<Name>,
+    /// Response headers that scripts may read.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub expose: Vec<Name>,
+    /// Whether requests may carry cookies.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub credentials: bool,
+    /// How long a browser may keep the answer to a preflight, in seconds.
+    pub max_age_s: u32,
+}
+
+/// A copy of requests.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Mirror {
+    /// Where it goes.
+    pub backend: BackendRef,
+    /// Of so many requests …
+    pub of: u32,
+    /// … so many are copied.
+    pub share: u32,
 }
 
 /// A redirect; what is `None` stays as in the request.

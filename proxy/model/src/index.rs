@@ -184,25 +184,36 @@ impl RouteIndex {
 
     /// The virtual host for a host name: exact, then the longest wildcard, then the one for all.
     pub fn find_host(&self, host: &str) -> Option<&Arc<HostIndex>> {
-        if let Some(found) = self.exact.get(host) {
+        self.first_host(host, Some)
+    }
+
+    /// The first, in that order, of the virtual hosts for a host name that gives something.
+    fn first_host<'i, T>(&'i self, host: &str, give: impl Fn(&'i Arc<HostIndex>) -> Option<T>) -> Option<T> {
+        if let Some(found) = self.exact.get(host).and_then(&give) {
             return Some(found);
         }
         if self.one_label.is_empty() && self.any_labels.is_empty() {
-            return self.any.as_ref();
+            return self.any.as_ref().and_then(give);
         }
         // An empty first label (".foo.com") is no label for a star.
         for (stripped, (dot, _)) in host.match_indices('.').enumerate().filter(|(_, (dot, _))| *dot > 0) {
             let Some(suffix) = host.get(dot + 1..) else { continue };
-            let one_label = if stripped == 0 { self.one_label.get(suffix) } else { None };
-            if let Some(found) = one_label.or_else(|| self.any_labels.get(suffix)) {
+            let one_label = if stripped == 0 { self.one_label.get(suffix).and_then(&give) } else { None };
+            if let Some(found) = one_label.or_else(|| self.any_labels.get(suffix).and_then(&give)) {
                 return Some(found);
             }
         }
-        self.any.as_ref()
+        self.any.as_ref().and_then(give)
     }
 
     /// The rule for a request.
     pub fn find<H: RequestHead>(&self, head: &H) -> Option<Found<'_>> {
         self.find_host(head.host())?.find(head)
+    }
+
+    /// The rule for a request where a virtual host that doesn't take its path leaves it to the next (Gateway API: the more specific
+    /// hostname goes first, and all routes on a listener are asked).
+    pub fn find_through<H: RequestHead>(&self, head: &H) -> Option<Found<'_>> {
+        self.first_host(head.host(), |host| host.find(head))
     }
 }

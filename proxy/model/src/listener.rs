@@ -41,12 +41,10 @@ pub enum Protocol {
 pub enum Parent {
     /// All Ingresses of our class.
     Ingress,
-    /// A Gateway (or ListenerSet) and the name of its listener.
+    /// A Gateway: all of its listeners with this port and protocol are its [`Section`]s.
     Gateway {
         /// The Gateway.
         object: ObjectRef,
-        /// `listeners[].name`.
-        section: Name,
     },
     /// A Service port whose traffic is redirected to the proxy (L7 Services; GAMMA mesh routes).
     Service {
@@ -69,8 +67,15 @@ pub struct Listener {
     pub protocol: Protocol,
     /// What it belongs to.
     pub parent: Parent,
-    /// The virtual hosts that it serves.
+    /// The port that clients connect to, where a Service translates it; it stands in redirects, forwarded headers and matches.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub public_port: Option<u16>,
+    /// The virtual hosts that it serves to hosts which no section takes.
     pub routes: RouteSetName,
+    /// Listeners of a Gateway that share the port, told apart by the request's host (Gateway API, listener isolation): the first
+    /// whose host matches takes the request, and a route that it doesn't have isn't looked for in another.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sections: Vec<Section>,
     /// The certificates it presents; `None` on listeners without TLS.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<Name>,
@@ -86,7 +91,18 @@ impl Listener {
     /// Plain HTTP for the virtual hosts of a route set that Ingresses make, without a PROXY protocol header before it.
     pub fn http(address: ListenerAddress, port: u16, routes: RouteSetName) -> Self {
         let (protocol, parent) = (Protocol::Http, Parent::Ingress);
-        Self { address, port, protocol, parent, routes, tls: None, proxy_protocol: false, filters: Vec::new() }
+        Self {
+            address,
+            port,
+            protocol,
+            parent,
+            public_port: None,
+            routes,
+            sections: Vec::new(),
+            tls: None,
+            proxy_protocol: false,
+            filters: Vec::new(),
+        }
     }
 
     /// The socket address to bind; IPv6 `::` (dual stack) for [`ListenerAddress::Any`].
@@ -97,6 +113,18 @@ impl Listener {
         };
         SocketAddr::new(ip, self.port)
     }
+}
+
+/// One listener of a Gateway on a port that it may share with others of the same Gateway.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Section {
+    /// `listeners[].name`.
+    pub name: Name,
+    /// `listeners[].hostname`; sections stand in its order.
+    pub hostname: HostPattern,
+    /// The virtual hosts that it serves, each by the host name as its routes have it.
+    pub routes: RouteSetName,
 }
 
 /// Which certificate answers which SNI name. Shared by the TLS listeners that name it.

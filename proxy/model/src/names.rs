@@ -175,6 +175,20 @@ impl HostPattern {
     }
 }
 
+impl HostPattern {
+    /// Whether some host falls under both patterns.
+    pub fn meets(&self, other: &Self) -> bool {
+        let below = |one: &str, other: &str| one == other || one.strip_suffix(other).is_some_and(|rest| rest.ends_with('.'));
+        match (self, other) {
+            (Self::Any, _) | (_, Self::Any) => true,
+            (Self::Exact(host), pattern) | (pattern, Self::Exact(host)) => pattern.matches(host),
+            (Self::OneLabel(one), Self::OneLabel(other)) => one == other,
+            (Self::AnyLabels(any), Self::OneLabel(one)) | (Self::OneLabel(one), Self::AnyLabels(any)) => below(one, any),
+            (Self::AnyLabels(one), Self::AnyLabels(other)) => below(one, other) || below(other, one),
+        }
+    }
+}
+
 impl PartialOrd for HostPattern {
     fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
         Some(self.cmp(other))

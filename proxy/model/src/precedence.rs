@@ -73,6 +73,15 @@ pub fn find_host<'a>(set: &'a RouteSet, host: &str) -> Option<(&'a HostPattern, 
 /// The linear search that [`crate::RouteIndex`] is tested against.
 pub fn find<'a, H: RequestHead>(set: &'a RouteSet, head: &H) -> Option<Found<'a>> {
     let (_, host) = find_host(set, head.host())?;
+    find_in(host, head)
+}
+
+/// The same where a virtual host that doesn't take the path leaves it to the next.
+pub fn find_through<'a, H: RequestHead>(set: &'a RouteSet, head: &H) -> Option<Found<'a>> {
+    set.hosts.iter().filter(|(pattern, _)| pattern.matches(head.host())).find_map(|(_, host)| find_in(host, head))
+}
+
+fn find_in<'a, H: RequestHead>(host: &'a VirtualHost, head: &H) -> Option<Found<'a>> {
     in_order(host).into_iter().find_map(|(r, m)| {
         let rule = host.rules.get(r)?;
         let matched = rule.matches.get(m)?;

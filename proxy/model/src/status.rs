@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::names::ObjectRef;
+use crate::names::{Name, ObjectRef};
 
 /// What to write on objects that are ours: on those that changed, or on all of them.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -49,6 +49,15 @@ pub struct ObjectStatus {
     /// Of a Service that gets its addresses from pools.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub balancer: Option<Balancer>,
+    /// `status.supportedFeatures` of a GatewayClass, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub features: Vec<Name>,
+    /// What else stands on a Gateway.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway: Option<GatewayStatus>,
+    /// `status.parents` of a route: our entries of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parents: Vec<ParentStatus>,
 }
 
 /// What pools give a Service (`status.loadBalancer` and the finalizer with it).
@@ -59,6 +68,92 @@ pub enum Balancer {
     Given(Vec<IpAddr>),
     /// It goes, or gets none any more: what we gave it is taken back, and its finalizer with it.
     Released,
+}
+
+/// What stands on a Gateway beside its conditions.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GatewayStatus {
+    /// Where it can be reached.
+    pub addresses: Vec<StatusAddress>,
+    /// One entry for each of `spec.listeners`.
+    pub listeners: Vec<ListenerStatus>,
+    /// The Service that brings its traffic to us, in a cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<GatewayService>,
+}
+
+/// One of `status.addresses` of a Gateway.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StatusAddress {
+    /// `IPAddress` or `Hostname`.
+    pub r#type: Name,
+    /// The address.
+    pub value: Name,
+}
+
+/// One of `status.listeners` of a Gateway.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ListenerStatus {
+    /// `listeners[].name`.
+    pub name: Name,
+    /// Kinds of group `gateway.networking.k8s.io` that may attach.
+    pub kinds: Vec<Name>,
+    /// Routes that have.
+    pub attached_routes: u32,
+    /// Its conditions.
+    pub conditions: Vec<Condition>,
+}
+
+/// The Service of type LoadBalancer that a Gateway of a cluster wants.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GatewayService {
+    /// Its name, in the Gateway's namespace.
+    pub name: Name,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// Its annotations.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
+    /// The listener's port, and the port that the proxy listens on for it.
+    pub ports: BTreeMap<u16, u16>,
+    /// `spec.addresses` that it asks for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub addresses: Vec<IpAddr>,
+}
+
+/// Our entry of a route's `status.parents`: one for each parentRef to a Gateway of ours.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ParentStatus {
+    /// The parentRef, as the route has it.
+    pub parent: ParentRef,
+    /// Its conditions.
+    pub conditions: Vec<Condition>,
+}
+
+/// A parentRef, as a route has it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ParentRef {
+    /// `gateway.networking.k8s.io`.
+    pub group: Name,
+    /// `Gateway`.
+    pub kind: Name,
+    /// Where it says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<Name>,
+    /// Its name.
+    pub name: Name,
+    /// A listener.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub section_name: Option<Name>,
+    /// A port.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
 }
 
 /// A condition, without its times: those are the writer's.

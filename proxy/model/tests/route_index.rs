@@ -146,5 +146,6 @@ proptest! {
         let expected = precedence::find(&set, &head);
         prop_assert_eq!(fresh.find(&head), expected);
         prop_assert_eq!(updated.find(&head), expected);
+        prop_assert_eq!(updated.find_through(&head), precedence::find_through(&set, &head));
     }
 }

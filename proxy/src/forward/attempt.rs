@@ -250,7 +250,10 @@ impl<'a> Attempts<'a> {
     ) -> Result<Response<Incoming>, Failure> {
         let mut error = match sent {
             Some(Ok(response)) => return Ok(response),
-            None => return Err(Failure::last(faults::slow(self.place(endpoint)))),
+            None => {
+                let whole = job.whole();
+                return Err(Failure { fault: faults::slow(self.place(endpoint)), next: job.course.after_wait(whole) });
+            }
             Some(Err(error)) => error,
         };
         let unsent = error.take_message();

@@ -79,6 +79,11 @@ impl<'r> Course<'r> {
         if may { self.by_rule() } else { Next::Give }
     }
 
+    /// After no response came in time.
+    pub(super) fn after_wait(&mut self, whole: bool) -> Next {
+        if self.idempotent && whole { self.by_rule() } else { Next::Give }
+    }
+
     /// After a response that the rule may count as failed.
     pub(super) fn after_response(&mut self, status: StatusCode, whole: bool) -> Next {
         let counts = self.retry.is_some_and(|retry| retry.codes.contains(&status.as_u16()));

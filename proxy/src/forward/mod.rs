@@ -9,6 +9,7 @@ mod course;
 pub(crate) mod faults;
 mod head;
 mod job;
+mod mirror;
 mod times;
 
 use std::pin::pin;
@@ -78,6 +79,11 @@ impl Forwarder {
         {
             return Ok(crate::respond::ours(answer));
         }
+        let body = match mirror::drawn(&rule.filters, &drawn.filters) {
+            mirrors if mirrors.is_empty() => body,
+            // Boxed: few rules have mirrors, and the body is waited for here.
+            mirrors => Box::pin(self.mirror(upstreams, mirrors, exchange, &parts, body)).await?,
+        };
         let job = Job::new(rule, &inner.options.limits, &times, parts, body)?;
         let attempts = aim.attempts();
         let limited = inner.layers.service(service_fn(|(job, exchange)| attempts.run(job, exchange)));

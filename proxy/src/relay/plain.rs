@@ -48,7 +48,7 @@ pub(super) fn plain<'t>(head: Head<'_>, framing: &Framing, client: &Rc<Client>, 
         return None;
     }
     let view = View { head, host: &host, port: client.facts.local.port() };
-    let rule = crate::route::find(&entry.routes, &view).map(|found| found.rule);
+    let rule = crate::route::find(entry, &client.facts, &view).map(|found| found.rule);
     let body = framing.length.unwrap_or(0);
     match &rule {
         Ok(rule) if !simple(rule, tls, &table.upstreams) || too_long(rule, body, &client.core.shared.options.limits) => None,

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::rc::Rc;
 
+use rust_ingress_model::ListenerAddress;
 use rustls::ProtocolVersion;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
@@ -52,6 +53,13 @@ pub async fn open(door: &Rc<Door>, stream: TcpStream, peer: SocketAddr) -> Optio
                 return None;
             }
         }
+    }
+    if entry.listener.address == ListenerAddress::Any && table.gateway_addresses.contains(&local.ip()) {
+        door.metrics.rejected(Rejection::Unserved);
+        return None;
+    }
+    if let Some(port) = entry.listener.public_port {
+        local.set_port(port);
     }
     let mut facts = Connection { peer, local, listener: door.name.clone(), tls: None };
     let Some(tls) = &entry.tls else {

@@ -23,7 +23,7 @@ use rust_ingress_translate::Object;
 use rust_ingress_translate::pool::{AddressPool, AddressPoolSpec, FINALIZER};
 use serde::Deserialize;
 
-use self::meta::{Labelled, Meta};
+use self::meta::{GATEWAY_NAME, Labelled, Meta};
 use super::seen::{Involved, Seen, SeenIngress, SeenService};
 use crate::driver::LAST_CHANGE;
 
@@ -114,7 +114,8 @@ impl AtDoor for DoorClass {
 impl AtDoor for DoorService {
     fn enter(self, object: &ObjectRef, seen: &Seen, l4: bool) -> Object {
         let Labelled(metadata) = if l4 { self.metadata } else { self.metadata.without_labels() };
-        let status = self.status.filter(|_| l4);
+        let of_gateway = metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(GATEWAY_NAME));
+        let status = self.status.filter(|_| l4 || of_gateway);
         let balanced = self.spec.as_ref().is_some_and(|spec| spec.type_.as_deref() == Some("LoadBalancer"));
         if l4 && (balanced || metadata.finalizers.iter().flatten().any(|one| one == FINALIZER)) {
             seen.put_service(object.clone(), SeenService::of(&metadata, status.as_ref()));

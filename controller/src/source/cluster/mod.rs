@@ -6,6 +6,7 @@
 
 mod connect;
 mod door;
+mod door_gateway;
 mod follow;
 mod known;
 mod secrets;
@@ -26,6 +27,7 @@ use tokio::sync::watch;
 
 use crate::driver::{Message, Wanted};
 use door::{AtDoor, DoorAddressPool, DoorClass, DoorIngress, DoorNode, DoorService, DoorServiceCidr, DoorSlice};
+use door_gateway::{DoorGateway, DoorGatewayClass, DoorHttpRoute, DoorNamespace, DoorReferenceGrant};
 use follow::{Context, Follow, Heard};
 use secrets::Secrets;
 use trouble::Subject;
@@ -85,6 +87,7 @@ fn watch_all(client: &Client, scope: &Scope, context: &Context) {
     if scope.l7 {
         watch_one(Api::all(client.clone()), None, all(), fallback, &lists, context);
         watch_kind::<DoorIngress>(client, scope, &lists, context);
+        watch_gateways(client, scope, &lists, context);
     }
     if let Some(node) = &scope.node {
         let ours = all().fields(&format!("metadata.name={node}"));
@@ -95,6 +98,22 @@ fn watch_all(client: &Client, scope: &Scope, context: &Context) {
     watch_kind::<DoorService>(client, scope, &lists, context);
     watch_kind::<DoorSlice>(client, scope, &lists, context);
     lists.done();
+}
+
+/// The Gateway API's kinds. Where its CRDs aren't installed there is nothing to serve, until they are.
+fn watch_gateways(client: &Client, scope: &Scope, lists: &Arc<Lists>, context: &Context) {
+    let class = json!({
+        "metadata": {"name": scope.ingress_class},
+        "spec": {"controllerName": "rust-ingress.dev/gateway-controller"}
+    });
+    let fallback = serde_json::from_value::<DoorGatewayClass>(class).ok();
+    watch_one(Api::all(client.clone()), None, watcher::Config::default(), fallback, lists, context);
+    if scope.namespaces.is_empty() {
+        watch_one(Api::<DoorNamespace>::all(client.clone()), None, watcher::Config::default(), None, lists, context);
+    }
+    watch_kind::<DoorGateway>(client, scope, lists, context);
+    watch_kind::<DoorHttpRoute>(client, scope, lists, context);
+    watch_kind::<DoorReferenceGrant>(client, scope, lists, context);
 }
 
 fn watch_kind<K>(client: &Client, scope: &Scope, lists: &Arc<Lists>, context: &Context)

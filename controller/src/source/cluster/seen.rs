@@ -65,6 +65,7 @@ struct Tables {
     ingresses: HashMap<ObjectRef, SeenIngress>,
     services: HashMap<ObjectRef, SeenService>,
     others: HashMap<ObjectRef, Involved>,
+    versions: HashMap<ObjectRef, String>,
 }
 
 impl Seen {
@@ -84,6 +85,16 @@ impl Seen {
             Some(SeenIngress { uid, .. }) => Some(Involved { api_version: "networking.k8s.io/v1", uid: uid.clone() }),
             None => tables.others.get(object).cloned(),
         })
+    }
+
+    /// `metadata.resourceVersion` of a GatewayClass, Gateway or route, unless it is gone.
+    pub fn version(&self, object: &ObjectRef) -> Option<String> {
+        self.read(|tables| tables.versions.get(object).cloned())
+    }
+
+    /// A GatewayClass, Gateway or route is there, or changed.
+    pub fn put_version(&self, object: ObjectRef, version: String) {
+        self.write(|tables| drop(tables.versions.insert(object, version)));
     }
 
     /// An Ingress is there, or changed.
@@ -112,6 +123,7 @@ impl Seen {
             tables.ingresses.remove(object);
             tables.services.remove(object);
             tables.others.remove(object);
+            tables.versions.remove(object);
         });
     }
 

@@ -79,6 +79,9 @@ impl Subject {
     /// Says that there is no such kind.
     pub(super) fn no_kind(&self) {
         let Self { resource, group, .. } = self;
+        if group == "gateway.networking.k8s.io" {
+            return tracing::info!(resource, "the Gateway API's CRDs aren't installed: no {resource} are served until they are");
+        }
         tracing::warn!(resource, "the API server has no {resource} in API group {group:?}: none are served until it has");
     }
 

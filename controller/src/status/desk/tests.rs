@@ -19,6 +19,9 @@ impl Look for Cluster {
     fn service(&self, _: &ObjectRef) -> Option<SeenService> {
         None
     }
+    fn version(&self, object: &ObjectRef) -> Option<String> {
+        self.0.borrow().get(object).map(|ingress| ingress.resource_version.clone())
+    }
 }
 
 impl Cluster {

@@ -3,13 +3,12 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
-use rust_ingress_model::{Listener, ListenerAddress, PartMap, Protocol};
+use rust_ingress_model::{Listener, ListenerAddress, Protocol};
 
 use super::{INGRESS, Work, share};
 
 impl Work<'_> {
     pub(super) fn listeners(&mut self) {
-        self.snapshot.listeners = PartMap::new();
         let mut seen = BTreeSet::new();
         self.listeners_of("http", &self.settings.http, Protocol::Http, &mut seen);
         self.listeners_of("https", &self.settings.https, Protocol::Https, &mut seen);

@@ -51,6 +51,8 @@ impl Work<'_> {
             ("EndpointSlice", None) if self.settings.origin == Origin::Files && self.world.stray_slices.contains(&key) => {
                 faults(stray_slice(object))
             }
+            // Said with their status, by `gateway_status`.
+            ("Gateway" | "HTTPRoute", None) => return,
             _ => Report::default(),
         };
         self.report(ReportKey::Object(object.clone()), report);

@@ -69,13 +69,14 @@ impl Work<'_> {
             }
         }
         let unchanged = old.as_deref() == Some(&set);
-        if unchanged && dirty.certificates.is_empty() {
+        if unchanged && dirty.certificates.is_empty() && !dirty.layout {
             return;
         }
-        let used: BTreeSet<Fingerprint> = set.by_host.values().copied().chain(set.default).collect();
+        self.snapshot.tls_sets.insert(INGRESS.into(), share::<TlsSet>(self.previous.tls_sets.get(INGRESS), set));
+        let sets = self.snapshot.tls_sets.values();
+        let used: BTreeSet<Fingerprint> = sets.flat_map(|set| set.by_host.values().copied().chain(set.default)).collect();
         let certificates = used.into_iter().filter_map(|fingerprint| Some((fingerprint, self.certificate(&fingerprint)?)));
         self.snapshot.certificates = certificates.collect();
-        self.snapshot.tls_sets.insert(INGRESS.into(), share::<TlsSet>(self.previous.tls_sets.get(INGRESS), set));
     }
 
     fn certificate(&self, fingerprint: &Fingerprint) -> Option<Part<Certificate>> {

@@ -75,9 +75,14 @@ impl Index {
 
     /// The ports of a Service that Ingresses refer to.
     pub(crate) fn backends_of(&self, service: &Key) -> impl Iterator<Item = &BackendKey> {
-        let (namespace, name) = service.clone();
-        let first = BackendKey { namespace, service: name, port: PortRef::Number(0), protocol: None };
-        let same = |key: &BackendKey| key.namespace == service.0 && key.service == service.1;
-        self.backends.0.range(first..).map(|(key, _)| key).take_while(move |key| same(key))
+        backends_of(&self.backends, service)
     }
+}
+
+/// The ports of a Service among those that somebody refers to.
+pub(crate) fn backends_of<'m>(backends: &'m Multimap<BackendKey, Key>, service: &Key) -> impl Iterator<Item = &'m BackendKey> {
+    let (namespace, name) = service.clone();
+    let first = BackendKey { namespace, service: name, port: PortRef::Number(0), protocol: None };
+    let service = service.clone();
+    backends.0.range(first..).map(|(key, _)| key).take_while(move |key| key.namespace == service.0 && key.service == service.1)
 }

@@ -15,12 +15,15 @@ impl World {
         self.references
     }
 
-    /// Namespace and name of each Secret that an Ingress of ours names.
+    /// Namespace and name of each Secret that an Ingress or a Gateway of ours names.
     pub fn wanted_secrets(&self, settings: &Settings) -> BTreeSet<(Name, Name)> {
         let classes = Classes::new(&self.classes, settings);
         let ours = |key| self.ingresses.get(key).is_some_and(|ingress| classes.owner(&ingress.class) == Owner::Us);
         let wanted = self.index.secrets.iter().filter(|(_, users)| users.iter().any(ours));
-        wanted.map(|(secret, _)| secret.clone()).collect()
+        let ours =
+            |key| self.gateways.gateways.get(key).is_some_and(|gateway| self.gateway_class_is_ours(&gateway.class, settings));
+        let of_gateways = self.gateways.secrets.iter().filter(|(_, users)| users.iter().any(ours));
+        wanted.chain(of_gateways).map(|(secret, _)| secret.clone()).collect()
     }
 
     /// A Secret as the default certificate; else what is wrong with it, and what to do. `None`: it isn't there.

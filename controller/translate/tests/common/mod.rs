@@ -46,6 +46,10 @@ pub fn object(value: Value) -> Object {
         "Node" => Object::Node(typed(value)),
         "ServiceCIDR" => Object::ServiceCidr(typed(value)),
         "AddressPool" => Object::AddressPool(typed(value)),
+        "GatewayClass" => Object::GatewayClass(typed(value)),
+        "Gateway" => Object::Gateway(typed(value)),
+        "HTTPRoute" => Object::HttpRoute(typed(value)),
+        "ReferenceGrant" => Object::ReferenceGrant(typed(value)),
         kind => panic!("the tests have no {kind}"),
     }
 }

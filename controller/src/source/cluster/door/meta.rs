@@ -9,8 +9,10 @@ use serde::de::{IgnoredAny, MapAccess, Visitor};
 /// What `kubectl apply` writes: the whole object again.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 /// The labels that translation reads of kinds that it doesn't choose by labels.
-const READ: [&str; 3] =
-    ["kubernetes.io/service-name", "service.kubernetes.io/service-proxy-name", "service.kubernetes.io/headless"];
+const READ: [&str; 4] =
+    ["kubernetes.io/service-name", "service.kubernetes.io/service-proxy-name", "service.kubernetes.io/headless", GATEWAY_NAME];
+/// On the Services that stand for Gateways.
+pub(super) const GATEWAY_NAME: &str = "gateway.networking.k8s.io/gateway-name";
 
 /// Metadata with the labels that translation reads.
 #[derive(Clone, Deserialize)]

@@ -1,0 +1,91 @@
+//! GatewayClasses: which Gateways are ours, and what we say that we can do.
+
+use rust_ingress_model::Name;
+use rust_ingress_model::status::ObjectStatus;
+
+use super::is;
+use super::types::GatewayClass as Object;
+use crate::settings::{Origin, Settings};
+use crate::world::World;
+
+/// The controller name that is ours.
+const CONTROLLER: &str = "rust-ingress.dev/gateway-controller";
+
+/// Features, as the conformance suite names them, sorted. None is here before a test with traffic shows it.
+const FEATURES: &[&str] = &[
+    "Gateway",
+    "GatewayAddressEmpty",
+    "GatewayHTTPListenerIsolation",
+    "GatewayHTTPSListenerDetectMisdirectedRequests",
+    "GatewayInfrastructure",
+    "GatewayPort8080",
+    "GatewayRouteHostnameIntersectionPrecedence",
+    "GatewayStaticAddresses",
+    "HTTPRoute",
+    "HTTPRoute303RedirectStatusCode",
+    "HTTPRoute307RedirectStatusCode",
+    "HTTPRoute308RedirectStatusCode",
+    "HTTPRouteBackendProtocolH2C",
+    "HTTPRouteBackendProtocolWebSocket",
+    "HTTPRouteBackendRequestHeaderModification",
+    "HTTPRouteBackendTimeout",
+    "HTTPRouteBackendURLRewrite",
+    "HTTPRouteCORS",
+    "HTTPRouteDestinationPortMatching",
+    "HTTPRouteHostRewrite",
+    "HTTPRouteMethodMatching",
+    "HTTPRouteNamedRouteRule",
+    "HTTPRouteParentRefPort",
+    "HTTPRoutePathRedirect",
+    "HTTPRoutePathRewrite",
+    "HTTPRoutePortRedirect",
+    "HTTPRouteQueryParamMatching",
+    "HTTPRouteRequestMirror",
+    "HTTPRouteRequestMultipleMirrors",
+    "HTTPRouteRequestPercentageMirror",
+    "HTTPRouteRequestTimeout",
+    "HTTPRouteResponseHeaderModification",
+    "HTTPRouteRetryCodes",
+    "HTTPRouteRetryConnectionError",
+    "HTTPRouteSchemeRedirect",
+    "ReferenceGrant",
+];
+
+/// What is kept of a GatewayClass.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Class {
+    controller: String,
+    generation: i64,
+}
+
+impl Class {
+    /// Reads a GatewayClass.
+    pub(crate) fn parse(object: &Object) -> Self {
+        let generation = object.metadata.generation.unwrap_or_default();
+        Self { controller: object.spec.controller_name.clone(), generation }
+    }
+
+    /// What to write on it; `None` where it is somebody else's.
+    pub(crate) fn status(&self) -> Option<ObjectStatus> {
+        let message = "Gateways of this class are served by rust-ingress";
+        // The CRDs' own version isn't watched: whichever has these fields serves.
+        let conditions = vec![is("Accepted", "Accepted", message)];
+        let features = FEATURES.iter().map(|name| Name::from(*name)).collect();
+        let status = ObjectStatus { generation: self.generation, conditions, features, ..ObjectStatus::default() };
+        self.ours().then_some(status)
+    }
+
+    fn ours(&self) -> bool {
+        self.controller == CONTROLLER
+    }
+}
+
+impl World {
+    /// Whether Gateways of a class are ours. In a folder without a document for it, the class named as ours is.
+    pub(crate) fn gateway_class_is_ours(&self, name: &str, settings: &Settings) -> bool {
+        match self.gateways.classes.get(name) {
+            Some(class) => class.ours(),
+            None => settings.origin == Origin::Files && name == settings.ingress_class,
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! Where all Gateways listen: which of their listeners are in conflict, have their certificates, and can be had at all.
+//!
+//! Computed for all of them at once, since they may want the same port; costs the listeners, not their routes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+
+use rust_ingress_model::{Fingerprint, ListenerAddress, Name};
+
+use super::GROUP;
+use super::grant::SECRET;
+use super::listener::{CertificateRef, Gateway, Listener};
+use super::ports::{self, Ports};
+use crate::settings::{Origin, Settings};
+use crate::world::{Key, World};
+
+/// Kinds of routes that HTTP listeners take.
+const HTTP_KINDS: &[&str] = &["HTTPRoute"];
+
+/// A reason, as conditions have it, and words for people.
+pub(crate) type Why = (&'static str, String);
+
+/// All Gateways of ours.
+#[derive(Default)]
+pub(crate) struct Layout<'w> {
+    pub(crate) gateways: BTreeMap<&'w Key, Placed<'w>>,
+}
+
+/// One Gateway.
+pub(crate) struct Placed<'w> {
+    pub(crate) gateway: &'w Gateway,
+    pub(crate) listeners: Vec<State<'w>>,
+    /// Where its listeners are bound; empty: nowhere.
+    pub(crate) binds: Vec<ListenerAddress>,
+    /// In a cluster: the port that the proxy listens on for each of its own.
+    pub(crate) ports: BTreeMap<u16, u16>,
+    /// Why it isn't accepted, whatever its listeners are.
+    pub(crate) refused: Option<Why>,
+}
+
+/// One listener.
+pub(crate) struct State<'w> {
+    pub(crate) listener: &'w Listener,
+    /// Kinds of routes that may attach.
+    pub(crate) kinds: Vec<Name>,
+    pub(crate) accepted: Result<(), Why>,
+    /// Another listener of the Gateway wants the same.
+    pub(crate) conflict: Option<Why>,
+    /// What is wrong with its references.
+    pub(crate) unresolved: Option<Why>,
+    pub(crate) certificates: Vec<Fingerprint>,
+}
+
+impl State<'_> {
+    /// Whether it takes traffic.
+    pub(crate) fn served(&self) -> bool {
+        self.accepted.is_ok() && self.conflict.is_none() && (self.listener.tls.is_none() || !self.certificates.is_empty())
+    }
+
+    /// Whether TLS is spoken.
+    pub(crate) fn https(&self) -> bool {
+        &*self.listener.protocol == "HTTPS"
+    }
+}
+
+impl World {
+    /// Lays out all Gateways.
+    pub(crate) fn layout(&self, settings: &Settings) -> Layout<'_> {
+        let ours = |gateway: &&Gateway| self.gateway_class_is_ours(&gateway.class, settings);
+        let mut ours: Vec<&Gateway> = self.gateways.gateways.values().map(|gateway| &**gateway).filter(ours).collect();
+        ours.sort_by_cached_key(|gateway| gateway.age());
+        let ports = match settings.origin {
+            Origin::Files => Ports::new(),
+            Origin::Cluster => ports::assign(ours.iter().copied()),
+        };
+        let mut taken = Taken::by_ingress(settings);
+        let mut layout = Layout::default();
+        for gateway in ours {
+            let Some((key, _)) = self.gateways.gateways.get_key_value(&key_of(gateway)) else { continue };
+            let mut placed = self.place(gateway, settings);
+            let own = |listener: &Listener| Some((listener.port, *ports.get(&(key.clone(), listener.port))?));
+            placed.ports = gateway.listeners.iter().filter_map(own).collect();
+            if settings.origin == Origin::Files {
+                taken.claim(&mut placed);
+            }
+            layout.gateways.insert(key, placed);
+        }
+        layout
+    }
+
+    fn place<'w>(&'w self, gateway: &'w Gateway, settings: &Settings) -> Placed<'w> {
+        let mut listeners: Vec<State<'w>> = gateway.listeners.iter().map(|one| self.state(gateway, one)).collect();
+        conflicts(&mut listeners);
+        let strange = gateway.addresses.iter().find(|(kind, value)| {
+            let bad = value.as_ref().is_some_and(|value| value.parse::<IpAddr>().is_err());
+            &**kind != "IPAddress" || bad
+        });
+        let refused = match (&gateway.parameters, strange) {
+            (Some(what), _) => Some((
+                "InvalidParameters",
+                format!("infrastructure.parametersRef names {what}, which isn't read here; remove it"),
+            )),
+            (None, Some((kind, value))) => {
+                let value = value.as_deref().unwrap_or_default();
+                Some(("UnsupportedAddress", format!("an address {value:?} of type {kind} can't be served; ask for an IPAddress")))
+            }
+            (None, None) => None,
+        };
+        let binds = match settings.origin {
+            Origin::Files if gateway.addresses.is_empty() => vec![ListenerAddress::Any],
+            Origin::Files => gateway.ips().map(ListenerAddress::Ip).collect(),
+            Origin::Cluster => vec![ListenerAddress::Any],
+        };
+        let binds = if refused.is_some() { Vec::new() } else { binds };
+        Placed { gateway, listeners, binds, ports: BTreeMap::new(), refused }
+    }
+
+    fn state<'w>(&'w self, gateway: &Gateway, listener: &'w Listener) -> State<'w> {
+        let http = matches!(&*listener.protocol, "HTTP" | "HTTPS");
+        let known: &[&str] = if http { HTTP_KINDS } else { &[] };
+        let wished = |kind: &&str| {
+            listener.kinds.is_empty() || listener.kinds.iter().any(|(group, name)| &**group == GROUP && **name == **kind)
+        };
+        let kinds: Vec<Name> = known.iter().copied().filter(wished).map(Name::from).collect();
+        let strange = listener.kinds.iter().find(|(group, kind)| &**group != GROUP || !known.contains(&&**kind));
+        let mut state = State { listener, kinds, accepted: Ok(()), conflict: None, unresolved: None, certificates: Vec::new() };
+        if !http {
+            let message = format!("the protocol {} isn't served; write HTTP or HTTPS", listener.protocol);
+            state.accepted = Err(("UnsupportedProtocol", message));
+        } else if let Some((group, kind)) = strange {
+            let message =
+                format!("routes of kind {kind} of group {group} can't attach to a listener of protocol {}", listener.protocol);
+            state.unresolved = Some(("InvalidRouteKinds", message));
+        }
+        if state.https() {
+            self.certificates_of(gateway, listener, &mut state);
+        }
+        state
+    }
+
+    fn certificates_of(&self, gateway: &Gateway, listener: &Listener, state: &mut State<'_>) {
+        let Some(tls) = listener.tls.as_ref().filter(|tls| !tls.passthrough) else {
+            let message = "a listener of protocol HTTPS terminates TLS; write tls.certificateRefs".to_owned();
+            state.accepted = Err(("UnsupportedValue", message));
+            return;
+        };
+        if tls.certificates.is_empty() {
+            state.unresolved =
+                Some(("InvalidCertificateRef", "the listener names no certificate; write tls.certificateRefs".into()));
+        }
+        for reference in &tls.certificates {
+            match self.certificate_of(gateway, reference) {
+                Ok(fingerprint) => state.certificates.push(fingerprint),
+                Err(why) => state.unresolved = Some(why),
+            }
+        }
+    }
+
+    fn certificate_of(&self, gateway: &Gateway, reference: &CertificateRef) -> Result<Fingerprint, Why> {
+        let CertificateRef { secret, what, key } = reference;
+        if !secret {
+            return Err(("InvalidCertificateRef", format!("{what} can't be a certificate; name a Secret")));
+        }
+        let from = ((GROUP, "Gateway"), &gateway.reference.namespace);
+        if !self.granted(from, SECRET, (&key.0, &key.1)) {
+            let message = format!("{what} is in another namespace, and no ReferenceGrant there allows it");
+            return Err(("RefNotPermitted", message));
+        }
+        match self.secrets.get(key) {
+            Some(Ok(usable)) => Ok(usable.fingerprint),
+            Some(Err(unusable)) => Err(("InvalidCertificateRef", format!("{what} {}; {}", unusable.why, unusable.advice))),
+            None => Err(("InvalidCertificateRef", format!("{what} isn't there; create it, or correct the reference"))),
+        }
+    }
+}
+
+/// Namespace and name.
+pub(crate) fn key_of(gateway: &Gateway) -> Key {
+    (gateway.reference.namespace.clone(), gateway.reference.name.clone())
+}
+
+/// Listeners of one Gateway that can't be told apart; none of them is served (Gateway API, Conflicted).
+fn conflicts(listeners: &mut [State<'_>]) {
+    let all: Vec<(u16, Name, rust_ingress_model::HostPattern)> = listeners
+        .iter()
+        .map(|state| (state.listener.port, state.listener.protocol.clone(), state.listener.hostname.clone()))
+        .collect();
+    for (index, state) in listeners.iter_mut().enumerate() {
+        let (port, protocol, hostname) = (state.listener.port, &state.listener.protocol, &state.listener.hostname);
+        let others = || all.iter().enumerate().filter(|(other, one)| *other != index && one.0 == port && state.accepted.is_ok());
+        let differs = others().any(|(_, (_, other, _))| other != protocol && matches!(&**other, "HTTP" | "HTTPS"));
+        let same = others().any(|(_, (_, other, host))| other == protocol && host == hostname);
+        state.conflict = match (differs, same) {
+            (true, _) => Some(("ProtocolConflict", format!("another listener has port {port} with another protocol"))),
+            (_, true) => Some(("HostnameConflict", format!("another listener has port {port} for the same hostname"))),
+            _ => None,
+        };
+    }
+}
+
+/// Places in a folder, where listeners are bound as they are written: who has them.
+struct Taken(Vec<(ListenerAddress, u16, String)>);
+
+impl Taken {
+    fn by_ingress(settings: &Settings) -> Self {
+        let address = |address: &SocketAddr| match address.ip() {
+            ip if ip.is_unspecified() => ListenerAddress::Any,
+            ip => ListenerAddress::Ip(ip),
+        };
+        let both = settings.http.iter().chain(&settings.https).filter(|one| one.port() != 0);
+        Self(both.map(|one| (address(one), one.port(), "Ingress".to_owned())).collect())
+    }
+
+    fn owner(&self, address: ListenerAddress, port: u16) -> Option<&str> {
+        let any = ListenerAddress::Any;
+        let overlaps = |(other, taken, _): &&(ListenerAddress, u16, String)| {
+            *taken == port && (*other == address || *other == any || address == any)
+        };
+        self.0.iter().find(overlaps).map(|(_, _, owner)| &**owner)
+    }
+
+    /// Gives a Gateway its places; a listener whose place another has isn't served.
+    fn claim(&mut self, placed: &mut Placed<'_>) {
+        let mut own = BTreeSet::new();
+        for state in &mut placed.listeners {
+            let port = state.listener.port;
+            let owner = placed.binds.iter().find_map(|address| Some(self.owner(*address, port)?.to_owned()));
+            if let (Some(owner), Ok(())) = (owner, &state.accepted) {
+                let message = format!("{owner} has port {port} already; give the Gateway another port, or an address of its own");
+                state.accepted = Err(("PortUnavailable", message));
+            } else if state.accepted.is_ok() {
+                own.insert(port);
+            }
+        }
+        for port in own {
+            let owner = placed.gateway.reference.to_string();
+            self.0.extend(placed.binds.iter().map(|address| (*address, port, owner.clone())));
+        }
+    }
+}

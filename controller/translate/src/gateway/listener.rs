@@ -1,0 +1,224 @@
+//! A Gateway and its listeners, parsed once at the door.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use rust_ingress_model::{HostPattern, Name, ObjectRef, Reason};
+
+use super::types::Gateway as Object;
+use super::types::gateway::{
+    GatewayListeners, GatewayListenersAllowedRoutes, GatewayListenersAllowedRoutesNamespacesFrom as From,
+    GatewayListenersAllowedRoutesNamespacesSelector as LabelSelector, GatewayListenersTls, GatewayListenersTlsMode,
+};
+use super::{GROUP, hostname};
+use crate::faults::Faults;
+use crate::ingress::validate;
+use crate::world::Key;
+
+/// A Gateway, parsed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Gateway {
+    pub(crate) reference: ObjectRef,
+    pub(crate) created: Option<Time>,
+    pub(crate) generation: i64,
+    pub(crate) class: Name,
+    pub(crate) listeners: Vec<Listener>,
+    /// `spec.addresses`: type and value; no value asks for any address of that type.
+    pub(crate) addresses: Vec<(Name, Option<Name>)>,
+    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) annotations: BTreeMap<String, String>,
+    /// `infrastructure.parametersRef` names something that we don't read.
+    pub(crate) parameters: Option<String>,
+    pub(crate) faults: Vec<rust_ingress_model::Fault>,
+}
+
+/// One listener.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Listener {
+    pub(crate) name: Name,
+    pub(crate) port: u16,
+    pub(crate) protocol: Name,
+    pub(crate) hostname: HostPattern,
+    /// `tls`: its certificates, where TLS is terminated.
+    pub(crate) tls: Option<Tls>,
+    pub(crate) namespaces: Namespaces,
+    /// `allowedRoutes.kinds`: group and kind; empty: all that the protocol has.
+    pub(crate) kinds: Vec<(Name, Name)>,
+}
+
+/// How a listener has TLS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Tls {
+    pub(crate) passthrough: bool,
+    pub(crate) certificates: Vec<CertificateRef>,
+}
+
+/// A reference to a certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct CertificateRef {
+    /// Whether it is a Secret.
+    pub(crate) secret: bool,
+    /// What it is, for messages: `Secret infra/web`.
+    pub(crate) what: String,
+    pub(crate) key: Key,
+}
+
+/// From which namespaces routes may attach.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Namespaces {
+    /// The Gateway's own.
+    Same,
+    /// All.
+    All,
+    /// None.
+    None,
+    /// Those with these labels.
+    Selector(Selector),
+}
+
+/// A label selector: all of these.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Selector(Vec<(String, Operator, Vec<String>)>);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Operator {
+    In,
+    NotIn,
+    Exists,
+    Absent,
+    /// One that isn't known takes nothing.
+    Unknown,
+}
+
+impl Selector {
+    fn parse(selector: &LabelSelector) -> Self {
+        let equal = selector.match_labels.iter().flatten();
+        let equal = equal.map(|(key, value)| (key.clone(), Operator::In, vec![value.clone()]));
+        let expressions = selector.match_expressions.iter().flatten().map(|expression| {
+            let operator = match expression.operator.as_str() {
+                "In" => Operator::In,
+                "NotIn" => Operator::NotIn,
+                "Exists" => Operator::Exists,
+                "DoesNotExist" => Operator::Absent,
+                _ => Operator::Unknown,
+            };
+            (expression.key.clone(), operator, expression.values.clone().unwrap_or_default())
+        });
+        Self(equal.chain(expressions).collect())
+    }
+
+    /// Whether an object with these labels is meant.
+    pub(crate) fn takes(&self, labels: &BTreeMap<String, String>) -> bool {
+        self.0.iter().all(|(key, operator, values)| match (operator, labels.get(key)) {
+            (Operator::In, Some(value)) => values.contains(value),
+            (Operator::NotIn, Some(value)) => !values.contains(value),
+            (Operator::NotIn | Operator::Absent, None) | (Operator::Exists, Some(_)) => true,
+            (Operator::In | Operator::Exists, None) | (Operator::Absent, Some(_)) | (Operator::Unknown, _) => false,
+        })
+    }
+}
+
+impl Gateway {
+    /// Parses a Gateway.
+    pub(crate) fn parse(reference: &ObjectRef, object: &Object) -> Self {
+        let mut faults = Faults::of(reference.clone());
+        let spec = &object.spec;
+        let listeners = spec.listeners.iter().enumerate();
+        let listeners = listeners.filter_map(|(index, listener)| {
+            Listener::parse(&reference.namespace, &format!("spec.listeners[{index}]"), listener, &mut faults)
+        });
+        let listeners = listeners.collect();
+        let addresses = spec.addresses.iter().flatten().map(|address| {
+            let value = address.value.as_deref().filter(|value| !value.is_empty());
+            (address.r#type.as_deref().unwrap_or("IPAddress").into(), value.map(Into::into))
+        });
+        let infrastructure = spec.infrastructure.clone().unwrap_or_default();
+        Self {
+            reference: reference.clone(),
+            created: object.metadata.creation_timestamp.clone(),
+            generation: object.metadata.generation.unwrap_or_default(),
+            class: spec.gateway_class_name.as_str().into(),
+            listeners,
+            addresses: addresses.collect(),
+            labels: infrastructure.labels.unwrap_or_default(),
+            annotations: infrastructure.annotations.unwrap_or_default(),
+            parameters: infrastructure.parameters_ref.map(|parameters| format!("{} {}", parameters.kind, parameters.name)),
+            faults: faults.into_list(),
+        }
+    }
+
+    /// The Secrets that it refers to.
+    pub(crate) fn secrets(&self) -> BTreeSet<Key> {
+        let tls = self.listeners.iter().filter_map(|listener| listener.tls.as_ref());
+        tls.flat_map(|tls| &tls.certificates).filter(|one| one.secret).map(|one| one.key.clone()).collect()
+    }
+
+    /// The addresses that it asks for and that are such.
+    pub(crate) fn ips(&self) -> impl Iterator<Item = IpAddr> {
+        let of_type = self.addresses.iter().filter(|(kind, _)| &**kind == "IPAddress");
+        of_type.filter_map(|(_, value)| value.as_ref()?.parse().ok())
+    }
+
+    /// Its place among others: oldest first.
+    pub(crate) fn age(&self) -> crate::ingress::Age {
+        let name = &self.reference;
+        (self.created.is_none(), self.created.clone(), name.namespace.clone(), name.name.clone())
+    }
+}
+
+impl Listener {
+    fn parse(namespace: &Name, field: &str, listener: &GatewayListeners, faults: &mut Faults) -> Option<Self> {
+        let host = match listener.hostname.as_deref().filter(|text| !text.is_empty()).map(hostname) {
+            None => Some(HostPattern::Any),
+            Some(Ok(host)) => Some(host),
+            Some(Err(why)) => {
+                let message = format!("{:?} {why}: the listener isn't served", listener.hostname.as_deref().unwrap_or_default());
+                let advice = "write a DNS name in lower case, or *. and one";
+                faults.error(format!("{field}.hostname"), Reason::InvalidValue, message, advice);
+                None
+            }
+        };
+        let port = validate::port_number(listener.port);
+        if port.is_none() {
+            let message = format!("{} isn't a port: the listener isn't served", listener.port);
+            faults.error(format!("{field}.port"), Reason::InvalidValue, message, "write a number from 1 to 65535");
+        }
+        let allowed = listener.allowed_routes.as_ref();
+        let kinds = allowed.and_then(|allowed| allowed.kinds.as_ref()).into_iter().flatten();
+        Some(Self {
+            name: listener.name.as_str().into(),
+            port: port?,
+            protocol: listener.protocol.as_str().into(),
+            hostname: host?,
+            tls: listener.tls.as_ref().map(|tls| Tls::parse(namespace, tls)),
+            namespaces: allowed.map_or(Namespaces::Same, namespaces),
+            kinds: kinds.map(|kind| (kind.group.as_deref().unwrap_or(GROUP).into(), kind.kind.as_str().into())).collect(),
+        })
+    }
+}
+
+impl Tls {
+    fn parse(namespace: &Name, tls: &GatewayListenersTls) -> Self {
+        let certificates = tls.certificate_refs.iter().flatten().map(|one| {
+            let namespace = one.namespace.as_deref().map_or_else(|| namespace.clone(), Name::from);
+            let (group, kind) = (one.group.as_deref().unwrap_or_default(), one.kind.as_deref().unwrap_or("Secret"));
+            CertificateRef {
+                secret: group.is_empty() && kind == "Secret",
+                what: format!("{kind} {namespace}/{}", one.name),
+                key: (namespace, one.name.as_str().into()),
+            }
+        });
+        Self { passthrough: tls.mode == Some(GatewayListenersTlsMode::Passthrough), certificates: certificates.collect() }
+    }
+}
+
+fn namespaces(allowed: &GatewayListenersAllowedRoutes) -> Namespaces {
+    let Some(namespaces) = &allowed.namespaces else { return Namespaces::Same };
+    match (&namespaces.from, &namespaces.selector) {
+        (None | Some(From::Same), _) => Namespaces::Same,
+        (Some(From::All), _) => Namespaces::All,
+        (Some(From::Selector), Some(selector)) => Namespaces::Selector(Selector::parse(selector)),
+        (Some(From::Selector), None) => Namespaces::None,
+    }
+}

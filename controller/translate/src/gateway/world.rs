@@ -1,0 +1,218 @@
+//! The World's part for the Gateway API: its objects, who refers to what, and what each change makes dirty.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::Namespace;
+use rust_ingress_model::{BackendKey, HostPattern, Name, ObjectRef};
+
+use super::class::Class;
+use super::grant::Grant;
+use super::listener::{Gateway, Namespaces};
+use super::route::Route;
+use super::service;
+use crate::world::index::{Multimap, backends_of};
+use crate::world::{Key, World};
+
+/// The label that every namespace has of the API server.
+pub(crate) const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
+
+/// The Gateway API's objects, and who refers to what.
+#[derive(Default)]
+pub(crate) struct Gateways {
+    pub(crate) classes: BTreeMap<Name, Class>,
+    pub(crate) gateways: BTreeMap<Key, Arc<Gateway>>,
+    pub(crate) routes: BTreeMap<Key, Arc<Route>>,
+    /// By namespace and name.
+    pub(crate) grants: BTreeMap<Name, BTreeMap<Name, Grant>>,
+    /// Labels.
+    pub(crate) namespaces: BTreeMap<Name, BTreeMap<String, String>>,
+    /// Gateways to routes.
+    pub(crate) attached: Multimap<Key, Key>,
+    /// Virtual hosts of Gateways to routes.
+    pub(crate) hosts: Multimap<(Key, HostPattern), Key>,
+    /// Service ports to routes.
+    pub(crate) backends: Multimap<BackendKey, Key>,
+    /// Secrets to Gateways.
+    pub(crate) secrets: Multimap<Key, Key>,
+}
+
+impl Gateways {
+    fn enter(&mut self, key: &Key, route: &Route) {
+        for gateway in route.gateways() {
+            route.hostnames.iter().for_each(|host| self.hosts.insert((gateway.clone(), host.clone()), key.clone()));
+            self.attached.insert(gateway, key.clone());
+        }
+        route.backends().into_keys().for_each(|backend| self.backends.insert(backend.clone(), key.clone()));
+    }
+
+    /// The ports of a Service that routes refer to.
+    pub(crate) fn backends_of(&self, service: &Key) -> impl Iterator<Item = &BackendKey> {
+        backends_of(&self.backends, service)
+    }
+
+    fn leave(&mut self, key: &Key, route: &Route) {
+        for gateway in route.gateways() {
+            route.hostnames.iter().for_each(|host| self.hosts.remove(&(gateway.clone(), host.clone()), key));
+            self.attached.remove(&gateway, key);
+        }
+        route.backends().into_keys().for_each(|backend| self.backends.remove(backend, key));
+    }
+}
+
+impl World {
+    pub(crate) fn set_gateway_class(&mut self, name: &Name, new: Option<Class>) {
+        if self.gateways.classes.get(name) == new.as_ref() {
+            return;
+        }
+        match new {
+            Some(class) => self.gateways.classes.insert(name.clone(), class),
+            None => self.gateways.classes.remove(name),
+        };
+        self.references += 1;
+        self.dirty.layout = true;
+        self.dirty.objects.insert(ObjectRef::new("GatewayClass", "", name));
+        let of_class = self.gateways.gateways.iter().filter(|(_, gateway)| gateway.class == *name);
+        for key in of_class.map(|(key, _)| key.clone()).collect::<Vec<_>>() {
+            self.touch_gateway(&key);
+        }
+    }
+
+    pub(crate) fn set_gateway(&mut self, key: &Key, new: Option<Gateway>) {
+        let old = self.gateways.gateways.get(key).cloned();
+        if old.as_deref() == new.as_ref() {
+            return;
+        }
+        let secrets = |gateway: Option<&Gateway>| gateway.map(Gateway::secrets).unwrap_or_default();
+        let (before, after) = (secrets(old.as_deref()), secrets(new.as_ref()));
+        self.references += 1;
+        before.iter().for_each(|secret| self.gateways.secrets.remove(secret, key));
+        after.into_iter().for_each(|secret| self.gateways.secrets.insert(secret, key.clone()));
+        match new {
+            Some(gateway) => drop(self.gateways.gateways.insert(key.clone(), Arc::new(gateway))),
+            None => drop(self.gateways.gateways.remove(key)),
+        }
+        self.touch_gateway(key);
+    }
+
+    pub(crate) fn set_route(&mut self, key: &Key, new: Option<Route>) {
+        let old = self.gateways.routes.get(key).cloned();
+        if old.as_deref() == new.as_ref() {
+            return;
+        }
+        if let Some(old) = old {
+            self.touch_route(key, &old);
+            self.gateways.leave(key, &old);
+            self.gateways.routes.remove(key);
+        }
+        if let Some(new) = new {
+            self.touch_route(key, &new);
+            self.gateways.enter(key, &new);
+            self.gateways.routes.insert(key.clone(), Arc::new(new));
+        }
+    }
+
+    pub(crate) fn set_grant(&mut self, key: &Key, new: Option<Grant>) {
+        let (namespace, name) = key;
+        let grants = self.gateways.grants.entry(namespace.clone()).or_default();
+        if grants.get(name) == new.as_ref() {
+            return;
+        }
+        match new {
+            Some(grant) => drop(grants.insert(name.clone(), grant)),
+            None => drop(grants.remove(name)),
+        }
+        // Whatever refers into the namespace from another.
+        let backends = self.gateways.backends.iter().filter(|(backend, _)| backend.namespace == *namespace);
+        let routes: Vec<Key> = backends.flat_map(|(_, routes)| routes).filter(|route| route.0 != *namespace).cloned().collect();
+        self.touch_routes(&routes);
+        let secrets = self.gateways.secrets.iter().filter(|(secret, _)| secret.0 == *namespace);
+        let gateways: Vec<Key> = secrets.flat_map(|(_, gateways)| gateways).cloned().collect();
+        self.dirty.layout |= !gateways.is_empty();
+        self.dirty.gateways.extend(gateways);
+    }
+
+    pub(crate) fn set_namespace(&mut self, name: &Name, new: Option<&Namespace>) {
+        let labels = new.map(|namespace| {
+            let mut labels = namespace.metadata.labels.clone().unwrap_or_default();
+            labels.insert(NAMESPACE_NAME.into(), name.to_string());
+            labels
+        });
+        if self.gateways.namespaces.get(name) == labels.as_ref() {
+            return;
+        }
+        match labels {
+            Some(labels) => drop(self.gateways.namespaces.insert(name.clone(), labels)),
+            None => drop(self.gateways.namespaces.remove(name)),
+        }
+        let selects =
+            |gateway: &Gateway| gateway.listeners.iter().any(|listener| matches!(listener.namespaces, Namespaces::Selector(_)));
+        let selecting = self.gateways.gateways.iter().filter(|(_, gateway)| selects(gateway));
+        for key in selecting.map(|(key, _)| key.clone()).collect::<Vec<_>>() {
+            self.touch_gateway(&key);
+        }
+    }
+
+    /// Makes dirty all that a Gateway takes part in.
+    pub(crate) fn touch_gateway(&mut self, key: &Key) {
+        self.dirty.layout = true;
+        self.dirty.gateways.insert(key.clone());
+        self.dirty.objects.insert(ObjectRef::new("Gateway", &key.0, &key.1));
+        let routes: Vec<Key> = self.gateways.attached.get(key).cloned().collect();
+        self.touch_routes(&routes);
+    }
+
+    /// Makes dirty all that some routes take part in.
+    pub(crate) fn touch_routes(&mut self, keys: &[Key]) {
+        for key in keys {
+            if let Some(route) = self.gateways.routes.get(key).cloned() {
+                self.touch_route(key, &route);
+            }
+        }
+    }
+
+    fn touch_route(&mut self, key: &Key, route: &Route) {
+        self.dirty.routes.insert(key.clone());
+        self.dirty.objects.insert(route.reference.clone());
+        self.dirty.backends.extend(route.backends().into_keys().cloned());
+        for gateway in route.gateways() {
+            self.dirty.route_hosts.extend(route.hostnames.iter().map(|host| (gateway.clone(), host.clone())));
+            self.dirty.gateways.insert(gateway);
+        }
+    }
+
+    /// A Secret has changed.
+    pub(crate) fn touch_secret_of_gateways(&mut self, secret: &Key) {
+        let gateways: Vec<Key> = self.gateways.secrets.get(secret).cloned().collect();
+        self.dirty.layout |= !gateways.is_empty();
+        self.dirty.gateways.extend(gateways);
+    }
+
+    /// A Service has come, gone or changed: which of its ports are there is for routes to say.
+    pub(crate) fn touch_service_of_routes(&mut self, service: &Key) {
+        let ports = self.gateways.backends_of(service);
+        let routes: Vec<Key> = ports.flat_map(|port| self.gateways.backends.get(port)).cloned().collect();
+        self.touch_routes(&routes);
+    }
+
+    /// A Service has come, gone or changed that may bring a Gateway its traffic.
+    pub(crate) fn touch_service_of_gateways(&mut self, service: &Key) {
+        let of_namespace = self.gateways.gateways.range((service.0.clone(), Name::from(""))..);
+        let mut of_namespace = of_namespace.take_while(|(key, _)| key.0 == service.0);
+        if let Some((key, _)) = of_namespace.find(|(_, gateway)| service::name(gateway) == service.1) {
+            self.dirty.gateways.insert(key.clone());
+        }
+    }
+
+    /// All that there is, as if it had just changed.
+    pub(crate) fn every_gateway(&self, dirty: &mut crate::Dirty) {
+        dirty.layout = true;
+        dirty.gateways.extend(self.gateways.gateways.keys().cloned());
+        dirty.routes.extend(self.gateways.routes.keys().cloned());
+        dirty.route_hosts.extend(self.gateways.hosts.keys().cloned());
+        dirty.backends.extend(self.gateways.backends.keys().cloned());
+        dirty.objects.extend(self.gateways.classes.keys().map(|name| ObjectRef::new("GatewayClass", "", name)));
+        dirty.objects.extend(self.gateways.gateways.values().map(|gateway| gateway.reference.clone()));
+        dirty.objects.extend(self.gateways.routes.values().map(|route| route.reference.clone()));
+    }
+}
