@@ -16,7 +16,7 @@ use rust_ingress_model::l4::{NodeFacts, Pool};
 /// How long a node is believed after its last renewal.
 pub(super) const DURATION: Duration = Duration::from_secs(2);
 /// The label of such Leases.
-pub(super) const LABEL: &str = "rust-ingress.dev/announces";
+pub(crate) const LABEL: &str = "rust-ingress.dev/announces";
 /// Annotations of such Leases: names and addresses, with commas between them.
 pub(super) const POOLS: &str = "rust-ingress.dev/pools";
 pub(super) const HOLDS: &str = "rust-ingress.dev/holds";
@@ -40,6 +40,14 @@ pub(super) struct Board {
     pod: String,
     begun: MicroTime,
     seen: BTreeMap<Name, Seen>,
+}
+
+/// The addresses that a Lease says its node holds, with the node's name; none once it is given back.
+pub(crate) fn held(lease: &Lease) -> Vec<(IpAddr, String)> {
+    let annotation = |name: &str| lease.metadata.annotations.as_ref().and_then(|all| all.get(name)).map(String::as_str);
+    let given_back = lease.spec.as_ref().is_none_or(|spec| spec.holder_identity.is_none());
+    let (Some(node), Some(holds), false) = (annotation(NODE), annotation(HOLDS), given_back) else { return Vec::new() };
+    holds.split(',').filter_map(|text| Some((text.parse().ok()?, node.to_owned()))).collect()
 }
 
 /// What this node is to say and do.

@@ -26,7 +26,9 @@ use tokio::sync::watch;
 use tokio::time::{sleep, sleep_until, timeout};
 
 use crate::source::cluster::client;
-use board::{Board, DURATION, HOLDS, LABEL, NODE, POOLS, Part};
+use board::{Board, DURATION, HOLDS, NODE, POOLS, Part};
+
+pub(crate) use board::{LABEL, held};
 
 /// How often a Lease is renewed.
 const RENEW: Duration = Duration::from_millis(500);

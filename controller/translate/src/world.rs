@@ -88,9 +88,7 @@ impl World {
     /// What the changes since the last call made dirty. Works out first what is only worked out for all of them together.
     pub fn take_dirty(&mut self) -> Dirty {
         if let Some(l4) = &mut self.l4 {
-            let (services, pools) = l4.settle(&self.services);
-            self.dirty.objects.extend(services.iter().map(|(namespace, name)| ObjectRef::new("Service", namespace, name)));
-            self.dirty.objects.extend(pools.iter().map(|name| ObjectRef::new("AddressPool", "", name)));
+            self.dirty.objects.extend(l4.settle(&self.services));
         }
         std::mem::take(&mut self.dirty)
     }

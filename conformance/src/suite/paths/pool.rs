@@ -88,8 +88,9 @@ fn through(rig: &Rig<'_>, said: &mut Vec<String>) -> Result<()> {
 /// The outside finds an address at this node, and there is no route to it nor is it on an interface.
 fn at_node(rig: &Rig<'_>, address: IpAddr, node: Node) -> Result<()> {
     let shown = rig.cluster.run(Place::Wan, &["ip", "neigh", "show", &address.to_string()])?;
-    let mac = rig.cluster.run(Place::Network(node.0), &["cat", "/sys/class/net/eth0/address"])?;
-    ensure!(shown.contains(mac.trim()), "{address} is at {shown:?}, not at {} of {}", mac.trim(), node.name());
+    let link = rig.cluster.run(Place::Network(node.0), &["ip", "-br", "link", "show", "eth0"])?;
+    let mac = link.split_whitespace().nth(2).context("a hardware address")?;
+    ensure!(shown.contains(mac), "{address} is at {shown:?}, not at {mac} of {}", node.name());
     for node in rig.cluster.nodes() {
         ensure!(!rig.addresses(node)?.contains(&address), "{address} is on an interface of {}", node.name());
     }

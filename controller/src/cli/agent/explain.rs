@@ -19,8 +19,14 @@ pub(super) struct ExplainArgs {
 }
 
 pub(super) fn explain(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
-    let plan = args.source.plan()?;
-    let explained = args.packet.iter().map(|packet| rust_ingress_model::l4::explain::explain(&plan, packet).to_string());
+    let (plan, holders) = args.source.plan()?;
+    let explained = args.packet.iter().map(|packet| {
+        let explained = rust_ingress_model::l4::explain::explain(&plan, packet).to_string();
+        match holders.of_address(packet.destination.ip()) {
+            Some(holder) => format!("{}\n{holder}\n", explained.trim_end()),
+            None => explained,
+        }
+    });
     let text = explained.collect::<Vec<String>>().join("\n");
     // A reader that has read enough closes the pipe.
     drop(std::io::stdout().lock().write_all(text.as_bytes()));

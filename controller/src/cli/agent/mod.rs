@@ -3,6 +3,7 @@
 mod check;
 mod cleanup;
 mod explain;
+mod holders;
 mod render;
 mod source;
 mod sysctl;

@@ -19,8 +19,8 @@ pub(super) struct RenderArgs {
 }
 
 pub(super) fn render(args: &RenderArgs) -> anyhow::Result<ExitCode> {
-    let plan = args.source.plan()?;
-    let mut text = String::new();
+    let (plan, holders) = args.source.plan()?;
+    let mut text: String = holders.all().map(|holder| format!("# {holder}\n")).collect();
     if !args.elements {
         text.extend(Family::BOTH.map(|family| plan.ruleset(family).to_string()));
     }

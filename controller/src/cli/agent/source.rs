@@ -12,6 +12,7 @@ use rust_ingress_model::l4::{NodeFacts, Plan};
 use rust_ingress_translate::{Origin, Settings, World, translate};
 use tokio::sync::watch;
 
+use super::holders::Holders;
 use crate::builtin::Builtin;
 use crate::cli::flags::cluster::{AccessArgs, dns_name};
 use crate::cli::flags::l4::CarryArgs;
@@ -44,8 +45,8 @@ pub(super) struct SourceArgs {
 }
 
 impl SourceArgs {
-    /// The plan. What is left out of it is said on standard error.
-    pub(super) fn plan(&self) -> anyhow::Result<Plan> {
+    /// The plan, and who answers for addresses of pools. What is left out of it is said on standard error.
+    pub(super) fn plan(&self) -> anyhow::Result<(Plan, Holders)> {
         self.log.start()?;
         let settings = self.carry.settings()?;
         let origin = if self.manifests.is_some() { Origin::Files } else { Origin::Cluster };
@@ -65,7 +66,17 @@ impl SourceArgs {
         for fault in snapshot.faults().chain(plan.faults()).filter(|fault| &*fault.object.kind == "Service") {
             eprintln!("rust-ingress: {fault}");
         }
-        Ok(plan)
+        let holders = match self.manifests {
+            Some(_) => Holders::alone(&snapshot, &self.node),
+            None if snapshot.pools.is_empty() => Holders::default(),
+            None => Holders::in_cluster(&snapshot, self.config()?)?,
+        };
+        Ok((plan, holders))
+    }
+
+    fn config(&self) -> anyhow::Result<kube::Config> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        Ok(runtime.block_on(self.access.access().config())?)
     }
 
     fn place(&self) -> String {
@@ -77,8 +88,7 @@ impl SourceArgs {
 
     /// Watches until all has been listed once.
     fn read_cluster(&self, world: &mut World) -> anyhow::Result<()> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let config = runtime.block_on(self.access.access().config())?;
+        let config = self.config()?;
         let server = config.cluster_url.clone();
         let scope = Scope { namespaces: Vec::new(), ingress_class: String::new(), node: Some(self.node.clone()), l7: false };
         let (sender, messages) = channel();

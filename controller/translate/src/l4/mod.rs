@@ -117,19 +117,22 @@ impl L4 {
         self.claims.set(key, &frontends(old), &frontends(new))
     }
 
-    /// Works out who gets which address of the pools; gives Services to be computed again, and pools.
-    pub(crate) fn settle(&mut self, services: &BTreeMap<Key, Arc<Service>>) -> (BTreeSet<Key>, Vec<Name>) {
-        let Settled { services: changed, pools } = self.addresses.settle(services);
-        let mut dirty = BTreeSet::new();
-        for (key, before) in changed {
-            if let Some(service) = services.get(&key).filter(|_| self.serves_given) {
+    /// Works out who gets which address of the pools; gives what is to be computed again.
+    pub(crate) fn settle(&mut self, services: &BTreeMap<Key, Arc<Service>>) -> BTreeSet<ObjectRef> {
+        let Settled { objects: changed, pools } = self.addresses.settle(services);
+        let mut dirty: BTreeSet<ObjectRef> = pools.iter().map(|name| ObjectRef::new("AddressPool", "", name)).collect();
+        for (object, before) in changed {
+            let key = (object.namespace.clone(), object.name.clone());
+            let service = services.get(&key).filter(|_| self.serves_given && &*object.kind == "Service");
+            if let Some(service) = service {
                 let old = frontends(service, before.as_deref());
                 let new = frontends(service, self.given(&key).as_deref());
-                dirty.extend(self.claims.set(&key, &old, &new));
+                let rivals = self.claims.set(&key, &old, &new);
+                dirty.extend(rivals.iter().map(|(namespace, name)| ObjectRef::new("Service", namespace, name)));
             }
-            dirty.insert(key);
+            dirty.insert(object);
         }
-        (dirty, pools)
+        dirty
     }
 
     /// What pools give a Service that is served there.

@@ -44,7 +44,7 @@ pub(crate) struct Addresses {
     faults: BTreeMap<Name, Vec<Fault>>,
     /// Services that pools may matter to: load balancers, and those with our finalizer.
     candidates: BTreeSet<Key>,
-    asks: BTreeMap<Key, Asks>,
+    asks: BTreeMap<ObjectRef, Asks>,
     outcomes: BTreeMap<ObjectRef, Outcome>,
     /// Pools have changed, or who asks for what.
     stale: Stale,
@@ -65,8 +65,8 @@ enum Stale {
 /// What came out otherwise than before.
 #[derive(Default)]
 pub(crate) struct Settled {
-    /// Services, with the addresses that they had been given.
-    pub(crate) services: Vec<(Key, Option<Vec<IpAddr>>)>,
+    /// Objects that ask, with the addresses that they had been given.
+    pub(crate) objects: Vec<(ObjectRef, Option<Vec<IpAddr>>)>,
     /// Pools.
     pub(crate) pools: Vec<Name>,
 }
@@ -92,24 +92,24 @@ impl Addresses {
             let balanced = service.spec.as_ref().is_some_and(|spec| spec.type_.as_deref() == Some("LoadBalancer"));
             balanced || service.metadata.finalizers.iter().flatten().any(|one| one == FINALIZER)
         };
+        let object = ObjectRef::new("Service", &key.0, &key.1);
         let Some(service) = new.filter(matters) else {
             if self.candidates.remove(key) {
-                self.set_asks(key, Asks::Nothing);
+                self.set_asks(&object, Asks::Nothing);
             }
             return;
         };
         self.candidates.insert(key.clone());
-        let asks = self.look_at(key, service);
-        self.set_asks(key, asks);
+        let asks = self.look_at(&object, service);
+        self.set_asks(&object, asks);
     }
 
-    fn look_at(&self, key: &Key, service: &Service) -> Asks {
-        let object = ObjectRef::new("Service", &key.0, &key.1);
-        claim::of_service(&object, service, |ip| self.pools.values().any(|known| known.pool.contains(ip)))
+    fn look_at(&self, object: &ObjectRef, service: &Service) -> Asks {
+        claim::of_service(object, service, |ip| self.pools.values().any(|known| known.pool.contains(ip)))
     }
 
-    fn set_asks(&mut self, key: &Key, new: Asks) {
-        let old = self.asks.get(key).unwrap_or(&Asks::Nothing);
+    fn set_asks(&mut self, object: &ObjectRef, new: Asks) {
+        let old = self.asks.get(object).unwrap_or(&Asks::Nothing);
         if *old == new {
             return;
         }
@@ -117,8 +117,8 @@ impl Addresses {
             self.stale = self.stale.max(Stale::Outcomes);
         }
         match new {
-            Asks::Nothing => self.asks.remove(key),
-            new => self.asks.insert(key.clone(), new),
+            Asks::Nothing => self.asks.remove(object),
+            new => self.asks.insert(object.clone(), new),
         };
     }
 
@@ -142,8 +142,15 @@ impl Addresses {
         if stale == Stale::Pools {
             settled.pools = self.objects.keys().chain(self.pools.keys()).chain(self.faults.keys()).cloned().collect();
             self.read_pools();
-            let looked = self.candidates.iter().filter_map(|key| Some((key.clone(), self.look_at(key, services.get(key)?))));
-            self.asks = looked.filter(|(_, asks)| *asks != Asks::Nothing).collect();
+            let looked = self.candidates.iter().filter_map(|key| {
+                let object = ObjectRef::new("Service", &key.0, &key.1);
+                let asks = self.look_at(&object, services.get(key)?);
+                Some((object, asks))
+            });
+            // What a Service asks for depends on pools: one with an address of nobody's is somebody else's.
+            let looked: BTreeMap<ObjectRef, Asks> = looked.filter(|(_, asks)| *asks != Asks::Nothing).collect();
+            self.asks.retain(|object, _| &*object.kind != "Service");
+            self.asks.extend(looked);
         }
         let claims = self.asks.values().filter_map(|asks| match asks {
             Asks::For(claim) => Some(&**claim),
@@ -154,8 +161,7 @@ impl Addresses {
         for object in objects {
             let before = old.get(object);
             if before != self.outcomes.get(object) {
-                let key = (object.namespace.clone(), object.name.clone());
-                settled.services.push((key, before.map(|outcome| outcome.addresses.clone())));
+                settled.objects.push((object.clone(), before.map(|outcome| outcome.addresses.clone())));
             }
         }
         settled
@@ -213,8 +219,7 @@ impl Addresses {
 
     /// What to write on a Service; nothing where that is none of our business.
     pub(crate) fn status(&self, object: &ObjectRef) -> Option<ObjectStatus> {
-        let key = (object.namespace.clone(), object.name.clone());
-        if let Some(Asks::Release) = self.asks.get(&key) {
+        if let Some(Asks::Release) = self.asks.get(object) {
             return Some(ObjectStatus { balancer: Some(Balancer::Released), ..ObjectStatus::default() });
         }
         let outcome = self.outcomes.get(object)?;
