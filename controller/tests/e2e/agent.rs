@@ -88,3 +88,14 @@ fn what_cannot_be_answered_is_said() {
     assert_eq!(code, Some(2));
     assert!(why.contains("expected \"tcp 10.244.1.7:40000 -> 10.96.0.10:53\""), "{why}");
 }
+
+#[test]
+fn an_address_of_a_pool_says_who_answers_for_it() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/bare-metal");
+    let of =
+        |line: &[&str]| String::from_utf8(output(&[line, &["--manifests", folder, "--node", "node1"]].concat()).stdout).unwrap();
+    let said = of(&["agent", "explain", "--packet", "tcp 192.0.2.7:40000 -> 192.0.2.240:80"]);
+    let holder = "192.0.2.240 is of AddressPool lan: node1 answers for it on the link\n";
+    assert!(said.contains("for Service/default/web, port http") && said.ends_with(holder), "{said}");
+    assert!(of(&["agent", "render", "--elements"]).starts_with(&format!("# {holder}")));
+}
