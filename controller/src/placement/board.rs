@@ -27,6 +27,8 @@ pub(super) const NODE: &str = "rust-ingress.dev/node";
 struct Seen {
     version: String,
     since: Instant,
+    /// When it changed after its node had counted as gone.
+    returned: Option<Instant>,
     /// The Pod that wrote it; none where it was given back.
     by: Option<String>,
     begun: Option<MicroTime>,
@@ -72,10 +74,14 @@ impl Board {
         let list = |name: &str| annotation(name).unwrap_or_default().split(',').filter(|text| !text.is_empty());
         let version = lease.metadata.resource_version.clone().unwrap_or_default();
         let spec = lease.spec.as_ref();
-        let known = self.seen.get(node).filter(|seen| seen.version == version).map(|seen| seen.since);
+        let before = self.seen.get(node);
+        let known = before.filter(|seen| seen.version == version).map(|seen| seen.since);
+        let was_gone = before.is_some_and(|seen| known.is_none() && now >= seen.since + DURATION);
+        let returned = if was_gone { Some(now) } else { before.and_then(|seen| seen.returned) };
         let seen = Seen {
             version,
             since: known.unwrap_or(now),
+            returned,
             by: spec.and_then(|spec| spec.holder_identity.clone()).filter(|by| !by.is_empty()),
             begun: spec.and_then(|spec| spec.acquire_time.clone()),
             pools: list(POOLS).map(Name::from).collect(),
@@ -102,7 +108,7 @@ impl Board {
 
     /// Nobody could renew for a while, for all we know: each node has its full time from now on.
     pub(super) fn forgive(&mut self, now: Instant) {
-        self.seen.values_mut().for_each(|seen| seen.since = now);
+        self.seen.values_mut().for_each(|seen| (seen.since, seen.returned) = (now, None));
     }
 
     /// Whether another node says that it holds an address.
@@ -145,10 +151,11 @@ impl Board {
         };
         let ours: BTreeSet<Name> = pools.iter().filter(takes_part).map(|(name, _)| name.clone()).collect();
         let own = Candidate { name: self.node.clone(), pools: ours.clone(), holds: holds.clone() };
-        let theirs = others.into_iter().map(|(name, seen)| Candidate {
-            name: name.clone(),
-            pools: seen.pools.clone(),
-            holds: seen.holds.clone(),
+        let theirs = others.into_iter().map(|(name, seen)| {
+            // A request that was under way when a node was cut off arrives with what it held then.
+            let outdated = seen.returned.is_some_and(|returned| now < returned + DURATION);
+            let holds = if outdated { BTreeSet::new() } else { seen.holds.clone() };
+            Candidate { name: name.clone(), pools: seen.pools.clone(), holds }
         });
         let candidates: Vec<Candidate> = theirs.chain([own]).collect();
         let is_ours = |(address, one): &(&IpAddr, &Announced)| holder(**address, one, &candidates) == Some(&self.node);
@@ -215,6 +222,19 @@ mod tests {
         assert!(!holds(&board, false, now + DURATION), "after an outage of the API server everybody has time");
         board.gone(&lease("n2", 1, "", ""));
         assert!(holds(&board, false, now + DURATION));
+    }
+
+    #[test]
+    fn what_a_node_held_before_it_was_gone_counts_for_nothing_when_it_returns() {
+        let (mut board, now) = (board(), Instant::now());
+        board.see(&lease("n2", 1, "192.0.2.1", "pod2"), now);
+        let later = now + DURATION;
+        assert!(holds(&board, false, later));
+        board.see(&lease("n2", 2, "192.0.2.1", "pod2"), later);
+        assert!(holds(&board, true, later), "we have taken it over");
+        assert!(board.is_held_by_another(ip()), "and would leave it to n2 if we had been cut off");
+        board.see(&lease("n2", 3, "", "pod2"), later);
+        assert!(holds(&board, true, later + DURATION / 2));
     }
 
     #[test]

@@ -215,6 +215,8 @@ impl Work {
             self.addresses.hold(stays, self.renewed.unwrap_or(now) + DEADLINE);
         }
         match timeout(REQUEST, self.renew(&part)).await {
+            // Sent before others could believe that this node is gone, and arrived after: what they have taken over is theirs.
+            Ok(Ok(())) if self.has_lapsed() => {}
             Ok(Ok(())) => {
                 self.addresses.hold(part.holds, now + DEADLINE);
                 (self.renewed, self.written) = (Some(now), true);
