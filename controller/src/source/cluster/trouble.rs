@@ -1,5 +1,6 @@
 //! Why a watch doesn't work, said so that whoever runs the cluster knows what to do. Called by `follow`.
 
+use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -69,6 +70,9 @@ impl Subject {
     /// Says that it is refused, and what to grant.
     pub(super) fn refused(&self, why: &str) {
         let Self { resource, group, .. } = self;
+        if self.is_of_gateways() {
+            return self.once(why);
+        }
         tracing::error!(
             resource,
             "may not read {resource} {}: {why}; grant the verbs list and watch on resource {resource} in API group {group:?} to the service account (with the chart: rbac.create=true)",
@@ -79,10 +83,23 @@ impl Subject {
     /// Says that there is no such kind.
     pub(super) fn no_kind(&self) {
         let Self { resource, group, .. } = self;
-        if group == "gateway.networking.k8s.io" {
-            return tracing::info!(resource, "the Gateway API's CRDs aren't installed: no {resource} are served until they are");
+        if self.is_of_gateways() {
+            return self.once("the Gateway API's CRDs aren't installed");
         }
         tracing::warn!(resource, "the API server has no {resource} in API group {group:?}: none are served until it has");
+    }
+
+    /// Whether only the Gateway API needs it, which most clusters don't have, or haven't given us the right to read.
+    fn is_of_gateways(&self) -> bool {
+        self.group == "gateway.networking.k8s.io" || self.resource == "namespaces"
+    }
+
+    /// Says once in the life of the program that something isn't served.
+    fn once(&self, why: &str) {
+        static SAID: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+        if SAID.lock().unwrap_or_else(PoisonError::into_inner).insert(self.resource.clone()) {
+            tracing::info!(resource = self.resource, why, "Gateways are served as far as they can be read; this kind can't");
+        }
     }
 
     fn place(&self) -> String {
