@@ -27,6 +27,9 @@ enum Command {
     Image(image::Arguments),
     /// Send requests until standard input is closed, and print what came of them.
     Load(load::Arguments),
+    /// New connections at a steady rate, in whatever namespace; suites start it
+    #[command(hide = true)]
+    Steady(load::steady::Arguments),
     /// Prove what the program does on the test cluster.
     Suite(suite::Arguments),
 }
@@ -37,6 +40,7 @@ fn main() -> ExitCode {
         Command::Cluster(arguments) => cluster::cli::run(&arguments),
         Command::Image(arguments) => image::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Load(arguments) => load::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Steady(arguments) => load::steady::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Suite(arguments) => suite::run(&arguments).map(success),
     };
     done.unwrap_or_else(|error| {

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant, SystemTime};
 
+use rust_ingress_model::l4::L4Settings;
 use rust_ingress_model::{Fault, KeyStore, Name, Part, PartMap, Report, ReportKey, Severity, Snapshot, StatusPlan};
 use rust_ingress_proxy::PublishFault;
 use rust_ingress_translate::{Change, Dirty, Settings, World, translate};
@@ -20,7 +21,7 @@ use tokio::sync::watch;
 
 use crate::plane::{Kernel, Plane};
 use default::DefaultSecret;
-use node::Node;
+use node::{Node, Programming};
 
 pub(crate) use trigger::LAST_CHANGE;
 
@@ -138,8 +139,8 @@ impl Driver {
 
     /// Programs the kernel of the node of this name from now on, each time before the proxy is told: who learns of a Service
     /// from what the proxy answers finds it in the kernel.
-    pub fn program(&mut self, name: Name, kernel: Box<dyn Kernel>) {
-        self.node = Some(Node::new(name, kernel));
+    pub fn program(&mut self, name: Name, settings: L4Settings, kernel: Box<dyn Kernel>) {
+        self.node = Some(Node::new(name, settings, kernel));
     }
 
     /// Tells `subscriber` of each turn from now on.
@@ -183,47 +184,54 @@ impl Driver {
 
     fn publish(&mut self, plane: &dyn Plane, dirty: &Dirty) -> Vec<PublishFault> {
         if dirty.is_empty() {
-            self.program_node(&self.snapshot.clone());
-            return Vec::new();
+            let snapshot = self.snapshot.clone();
+            return self.serve(plane, &snapshot, false);
         }
         let (snapshot, status) = translate(&self.world, &self.settings, &self.snapshot, dirty);
         let changes = FaultChanges::between(&self.snapshot.reports, &snapshot.reports);
         changes.log();
-        let mut failed = Vec::new();
         let other = snapshot != *self.snapshot;
         let snapshot = if other { Arc::new(snapshot) } else { self.snapshot.clone() };
-        self.program_node(&snapshot);
-        if other {
-            if snapshot.certificates != self.snapshot.certificates || dirty.has_certificates() {
-                self.keys = self.world.key_store(&snapshot, &self.settings);
-            }
-            let given = Some(self.for_proxy(&snapshot));
-            if given != self.given || dirty.has_certificates() {
-                failed = given.iter().flat_map(|given| plane.publish(given.clone(), &self.keys)).collect();
-                self.given = given;
-            }
-            self.snapshot = snapshot;
+        if other && (snapshot.certificates != self.snapshot.certificates || dirty.has_certificates()) {
+            self.keys = self.world.key_store(&snapshot, &self.settings);
         }
+        let failed = self.serve(plane, &snapshot, other && dirty.has_certificates());
+        self.snapshot = snapshot;
         let FaultChanges { came, went } = &changes;
         let published = Published { snapshot: &self.snapshot, keys: &self.keys, status: &status, came, went };
         self.subscribers.iter_mut().for_each(|subscriber| subscriber(&published));
         failed
     }
 
-    /// Services that the kernel carries are nothing to the proxy: in a cluster of many it would be told of every endpoint of theirs,
-    /// and hold them a second time.
-    fn for_proxy(&self, snapshot: &Arc<Snapshot>) -> Arc<Snapshot> {
-        if self.node.is_none() {
-            return snapshot.clone();
+    /// Gives a snapshot to the kernel, to the proxy, and, once the proxy knows them, the Services that go through it to the kernel.
+    fn serve(&mut self, plane: &dyn Plane, snapshot: &Arc<Snapshot>, again: bool) -> Vec<PublishFault> {
+        let programming = match &mut self.node {
+            Some(node) => node.program(&self.world, snapshot, &std::mem::take(&mut self.triggered)),
+            None => Programming::Nothing,
+        };
+        let mut failed = Vec::new();
+        if programming != Programming::Nothing || again || !Arc::ptr_eq(snapshot, &self.snapshot) {
+            let given = self.for_proxy(snapshot);
+            if self.given.as_ref() != Some(&given) || again {
+                failed = plane.publish(given.clone(), &self.keys);
+                self.given = Some(given);
+                self.node.iter_mut().for_each(|node| node.opened(&failed));
+            }
         }
-        let (services, service_cidrs, pools) = (PartMap::new(), Vec::new(), BTreeMap::new());
-        Arc::new(Snapshot { services, service_cidrs, pools, ..Snapshot::clone(snapshot) })
+        if programming == Programming::Waits {
+            self.node.iter_mut().for_each(|node| node.finish(snapshot));
+        }
+        failed
     }
 
-    fn program_node(&mut self, snapshot: &Arc<Snapshot>) {
-        if let Some(node) = &mut self.node {
-            node.program(&self.world, snapshot, &std::mem::take(&mut self.triggered));
-        }
+    /// Services that the kernel carries are nothing to the proxy, but for those that go through it: in a cluster of many it would be
+    /// told of every endpoint of theirs, and hold them a second time.
+    fn for_proxy(&self, snapshot: &Arc<Snapshot>) -> Arc<Snapshot> {
+        let Some(node) = &self.node else { return snapshot.clone() };
+        let (services, service_cidrs, pools) = (PartMap::new(), Vec::new(), BTreeMap::new());
+        let mut given = Snapshot { services, service_cidrs, pools, ..Snapshot::clone(snapshot) };
+        node.redirect(&mut given);
+        Arc::new(given)
     }
 
     /// Where HTTPS was asked for on port 0, only the kernel knows what redirects have to name. Whether that became known now.

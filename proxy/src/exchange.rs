@@ -4,7 +4,7 @@
 //! [`crate::observe::Observer::finished`] when the response has ended.
 
 use std::borrow::Cow;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -24,6 +24,27 @@ pub struct Connection {
     pub listener: Name,
     /// TLS facts; `None` on plain connections.
     pub tls: Option<TlsFacts>,
+    /// From where endpoints are reached; `None`: as the system chooses.
+    pub source: Option<Source>,
+}
+
+/// From where endpoints are reached for a connection that the kernel handed over, so that they see the source that they would see
+/// without us: SNAT puts the client's address, or the node's, in the place of these.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Source {
+    /// The client.
+    pub client: IpAddr,
+    /// What stands for the client; `None`: endpoints see the node.
+    pub stands: Option<IpAddr>,
+    /// What stands for the node.
+    pub node: IpAddr,
+}
+
+impl Source {
+    /// The address to take towards an endpoint. A client that reaches itself sees the node: its own address would come from itself.
+    pub fn towards(&self, endpoint: IpAddr) -> IpAddr {
+        self.stands.filter(|_| self.client != endpoint).unwrap_or(self.node)
+    }
 }
 
 /// What TLS settled on.
@@ -114,7 +135,7 @@ pub struct Exchange {
     /// When its head had been read.
     pub start: Instant,
     /// The client as `trusted_proxies` has it: the peer, or an address of `X-Forwarded-For`.
-    pub client: std::net::IpAddr,
+    pub client: IpAddr,
     /// The request's id, ours or a trusted proxy's. Empty until the stage that settles it.
     pub request_id: HeaderValue,
     /// The method.

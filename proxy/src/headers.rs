@@ -252,6 +252,7 @@ mod tests {
             local: "198.51.100.1:8080".parse().unwrap(),
             listener: "http".into(),
             tls: None,
+            source: None,
         };
         let mut headers = headers(list);
         let mut exchange = Exchange::new(Arc::new(connection), Method::GET, Protocol::Http11);

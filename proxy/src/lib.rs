@@ -30,4 +30,4 @@ pub mod table;
 pub mod upgrade;
 pub mod upstream;
 
-pub use proxy::{Proxy, PublishFault, StartError};
+pub use proxy::{Proxy, PublishFault, Pulse, StartError};

@@ -67,6 +67,14 @@ async fn stages(
     let facts = &client.facts;
     let table = client.core.table();
     let Some(listener) = table.listeners.get(&facts.listener) else {
+        if facts.source.is_some() {
+            // The next connection isn't handed over any more, if the Service is served at all.
+            life.refused = true;
+            return Err(RequestFault::new(
+                Kind::NoEndpoints,
+                "the Service doesn't go through this proxy any more; connect again",
+            ));
+        }
         return Err(RequestFault::new(Kind::RouteNotFound, "the listener of this connection was removed; connect again"));
     };
     if let Some(answer) = local::answer(&mut parts)? {

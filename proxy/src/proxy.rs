@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rust_ingress_model::{KeyStore, ListenerName, Snapshot};
+use tokio::sync::mpsc::UnboundedSender;
 
 use crate::observe::{Observer, Ports, Unavailable};
 use crate::options::Options;
@@ -156,6 +157,11 @@ impl Proxy {
         shared.observer.stop();
     }
 
+    /// Asks the workers whether they still work.
+    pub fn pulse(&self) -> Pulse {
+        Pulse(self.workers.iter().map(Worker::commands).collect())
+    }
+
     fn tell(&self, command: impl Fn() -> Command) {
         self.workers.iter().for_each(|worker| worker.tell(command()));
     }
@@ -163,7 +169,7 @@ impl Proxy {
     /// Opens the sockets of listeners that aren't open yet, or whose address changed.
     fn open_sockets(&self, table: &Table, open: &BTreeMap<ListenerName, Open>) -> (Vec<Fresh>, Vec<PublishFault>) {
         let (mut fresh, mut faults) = (Vec::new(), Vec::new());
-        for (name, entry) in &table.listeners {
+        for (name, entry) in table.listeners.iter().filter(|(_, entry)| entry.listener.has_socket()) {
             let asked = entry.listener.socket_addr();
             if open.get(name).is_some_and(|open| open.asked == asked && entry.address().is_some()) {
                 continue;
@@ -193,6 +199,20 @@ impl Proxy {
             }
             open.insert(name, place);
         }
+    }
+}
+
+/// Asks the workers whether they still work. May outlive the proxy: then they don't.
+#[derive(Debug, Clone)]
+pub struct Pulse(Vec<UnboundedSender<Command>>);
+
+impl Pulse {
+    /// Whether all of them come to answer within this time.
+    pub fn beats(&self, within: Duration) -> bool {
+        let (done, all) = channel::<()>();
+        let told = self.0.iter().all(|worker| worker.send(Command::Pulse(done.clone())).is_ok());
+        drop(done);
+        told && all.recv_timeout(within) == Err(RecvTimeoutError::Disconnected)
     }
 }
 

@@ -36,6 +36,8 @@ pub struct Table {
     pub upstreams: Arc<Upstreams>,
     /// Addresses that belong to a Gateway each: listeners on every address leave them alone.
     pub gateway_addresses: AHashSet<IpAddr>,
+    /// Where the kernel hands connections over, by where they were to go.
+    pub redirects: AHashMap<SocketAddr, ListenerName>,
 }
 
 /// A listener and what it serves.
@@ -105,6 +107,7 @@ impl Table {
             routes: AHashMap::new(),
             tls: AHashMap::new(),
             certificates: Certificates::default(),
+            redirects: AHashMap::new(),
             upstreams: Arc::new(Upstreams::new(&snapshot, &KeyStore::default(), None)),
             gateway_addresses: AHashSet::new(),
             snapshot,
@@ -142,9 +145,24 @@ impl Table {
             listener: listener.clone(),
         };
         let listeners = snapshot.listeners.iter().map(|(name, listener)| (name.clone(), entry(listener))).collect();
+        let frontends = snapshot.listeners.iter().filter_map(|(name, listener)| match &listener.parent {
+            Parent::Service { frontends, .. } => Some(frontends.iter().map(|frontend| (*frontend, name.clone()))),
+            Parent::Ingress | Parent::Gateway { .. } | Parent::Node => None,
+        });
+        let redirects = frontends.flatten().collect();
         let upstreams = Arc::new(Upstreams::new(&snapshot, keys, Some(&previous.upstreams)));
         let gateway_addresses = snapshot.listeners.values().filter_map(|listener| owned_address(listener)).collect();
-        Self { digest: snapshot.digest(), listeners, routes, tls, certificates, upstreams, gateway_addresses, snapshot }
+        Self {
+            digest: snapshot.digest(),
+            listeners,
+            routes,
+            tls,
+            certificates,
+            upstreams,
+            redirects,
+            gateway_addresses,
+            snapshot,
+        }
     }
 }
 

@@ -196,7 +196,7 @@ fn of(number: u16, endpoints: impl Iterator<Item = SocketAddr>) -> Part<L4Servic
         for_nodes: Vec::new(),
     };
     let (name, endpoints) = ("http".into(), endpoints.map(endpoint).collect());
-    let port = L4Port { name, transport: Transport::Tcp, port: 80, node_port: None, without: Vec::new(), endpoints };
+    let port = L4Port { name, transport: Transport::Tcp, port: 80, http: None, node_port: None, without: Vec::new(), endpoints };
     Part::new(L4Service { cluster_ips: vec![cluster_ip(number)], ports: vec![port], ..L4Service::default() })
 }
 

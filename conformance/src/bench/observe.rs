@@ -68,6 +68,7 @@ fn exchange(observer: &Observer, route: usize) -> Exchange {
         local: ([192, 0, 2, 1], 80).into(),
         listener: "http".into(),
         tls: None,
+        source: None,
     };
     let mut headers = HeaderMap::new();
     headers.insert(header::HOST, HeaderValue::from_static("shop.example.com"));

@@ -123,7 +123,12 @@ impl State {
 
     fn child(&self, program: &Path) -> Result<Child> {
         let proxy = Options { workers: 2, ..Options::default() };
-        let child = Child::start(ChildOptions { program: program.to_owned(), flags: vec!["--log-level=off".into()], proxy })?;
+        let child = Child::start(ChildOptions {
+            program: program.to_owned(),
+            flags: vec!["--log-level=off".into()],
+            proxy,
+            alive: None,
+        })?;
         let faults = child.publish(self.snapshot.clone(), &self.keys);
         ensure!(faults.is_empty(), "listeners could not be opened: {faults:?}");
         Ok(child)

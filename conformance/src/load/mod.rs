@@ -5,6 +5,7 @@
 
 mod client;
 mod outcome;
+pub mod steady;
 
 use std::io::Read as _;
 use std::net::SocketAddr;

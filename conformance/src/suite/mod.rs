@@ -4,6 +4,7 @@
 
 mod carrier;
 pub mod chart;
+pub mod fallback;
 pub mod faults;
 pub mod gateway;
 pub mod handover;
@@ -54,6 +55,8 @@ enum Suite {
     Packets(packets::Arguments),
     /// Every path of `examples/traffic-paths` through the installed chart: what was seen, beside what `agent explain` predicts
     Paths(paths::Arguments),
+    /// A Service through the L7 proxy of its nodes, and on without it: the proxy killed, stopped, out of memory, upgraded
+    Fallback(fallback::Arguments),
     /// From kube-proxy to us and back, under load, by the commands of the chart's MIGRATE-KUBE-PROXY.md
     Handover(handover::Arguments),
     /// What a user loses when something breaks or is replaced, under load, on the cluster with the chart
@@ -81,6 +84,10 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
             Ran::Elsewhere(passed) => return Ok(passed),
         },
         Suite::Faults(arguments) => match in_wan(&two_nodes(), |cluster| faults::run(cluster, arguments))? {
+            Ran::Here(report) => report,
+            Ran::Elsewhere(passed) => return Ok(passed),
+        },
+        Suite::Fallback(arguments) => match in_wan(&fallback::cluster(), |cluster| fallback::run(cluster, arguments))? {
             Ran::Here(report) => report,
             Ran::Elsewhere(passed) => return Ok(passed),
         },

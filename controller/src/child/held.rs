@@ -36,7 +36,7 @@ impl Held {
     pub(super) fn follow(&mut self, snapshot: &Snapshot) -> Vec<PublishFault> {
         let mut faults = Vec::new();
         let mut wanted = BTreeMap::new();
-        for (name, listener) in snapshot.listeners.iter() {
+        for (name, listener) in snapshot.listeners.iter().filter(|(_, listener)| listener.has_socket()) {
             let tls = listener.tls.as_ref().is_some_and(|name| snapshot.tls_sets.contains_key(name));
             match bind_address(listener, tls) {
                 Some(address) => drop(wanted.insert(name, address)),

@@ -19,6 +19,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, bail};
 use rust_ingress_model::{KeyStore, ListenerName, Snapshot};
+use rust_ingress_proxy::agent::Alive;
 use rust_ingress_proxy::feed::Orders;
 use rust_ingress_proxy::observe::Ports;
 use rust_ingress_proxy::options::{Drain, Options};
@@ -44,6 +45,8 @@ pub struct ChildOptions {
     pub flags: Vec<String>,
     /// The proxy's options. The parent binds the health and admin ports too.
     pub proxy: Options,
+    /// Who tells the kernel of this node that the proxy is alive, where an agent programs it.
+    pub alive: Option<Alive>,
 }
 
 /// The program that runs, even where its file was replaced since.
@@ -137,6 +140,8 @@ impl Child {
         self.shared.change(|state| {
             state.standing.draining = true;
             state.tell_standing();
+            // New connections to Services don't come this way any more.
+            self.shared.going();
             if sharing == Sharing::WithOurselves {
                 state.ports.health = None;
             }

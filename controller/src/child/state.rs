@@ -6,6 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rust_ingress_model::{Digest, Fingerprint, KeyStore, Snapshot};
+use rust_ingress_proxy::agent::Alive;
 use rust_ingress_proxy::feed::{Answer, Difference, FeedError, Orders, Update};
 use rust_ingress_proxy::observe::{Ports, Standing, Unavailable};
 use rustix::process::{Pid, Signal, kill_process};
@@ -88,6 +89,25 @@ impl Shared {
         result
     }
 
+    /// The proxy's workers answer, and it serves: while it isn't about to end, the kernel is told.
+    pub(super) fn alive(&self) {
+        if let Some(alive) = &self.options.alive
+            && !self.lock().standing.draining
+        {
+            alive.refresh();
+        }
+    }
+
+    /// The proxy is about to go.
+    pub(super) fn going(&self) {
+        self.options.alive.iter().for_each(Alive::end);
+    }
+
+    /// The proxy is gone, or says nothing.
+    pub(super) fn lost(&self) {
+        self.options.alive.iter().for_each(Alive::lose);
+    }
+
     /// Waits until something is so, for at most so long; whether it is.
     pub(super) fn wait(&self, most: Duration, is_so: impl Fn(&State) -> bool) -> bool {
         let deadline = Instant::now() + most;
@@ -156,6 +176,7 @@ impl State {
     /// What the child says.
     pub(super) fn hear(&mut self, answer: Answer) {
         match answer {
+            Answer::Alive { .. } => {}
             Answer::Started => {
                 self.started = true;
                 self.served = self.current.is_none();

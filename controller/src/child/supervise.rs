@@ -1,5 +1,6 @@
 //! Minds the child: starts it, hears what it says, and starts it again when it dies. A thread of its own.
 
+use std::io::ErrorKind;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
@@ -8,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use rust_ingress_proxy::feed::{Answers, Orders};
+use rust_ingress_proxy::feed::{Answer, Answers, FeedError, Orders};
 use rustix::process::Pid;
 
 use super::ChildOptions;
@@ -16,6 +17,10 @@ use super::state::Shared;
 
 /// Orders that the child doesn't take for so long end it: it is stuck.
 const WRITE_WAIT: Duration = Duration::from_secs(10);
+/// A child says several times a second that it is alive. Within this the kernel has taken it for gone.
+const BEATS: Duration = Duration::from_secs(1);
+/// So many of these in a row, and it is stuck: far beyond what a machine under load takes, well within what clients wait for.
+const SILENCES: u32 = 5;
 /// Starts in a row that came to nothing and are made good at once; more are waited for. A child that has served is always
 /// followed at once: whatever ended it, the others' connections wait.
 const AT_ONCE: u32 = 3;
@@ -85,16 +90,44 @@ pub(super) fn supervise(shared: &Arc<Shared>, first: Running) {
 
 /// Hears a child to its end; says how it ended.
 fn mind(shared: &Shared, mut running: Running) -> String {
+    let mut silent = 0;
     loop {
         match running.answers.receive() {
-            Ok(Some(answer)) => shared.change(|state| state.hear(answer)),
+            // Without the lock's waking of everybody who waits for something to change.
+            Ok(Some(Answer::Alive { serves })) => {
+                silent = 0;
+                if serves {
+                    shared.alive();
+                }
+            }
+            Ok(Some(answer)) => {
+                if matches!(answer, Answer::Started)
+                    && let Err(error) = running.answers.give_up_after(BEATS)
+                {
+                    tracing::warn!(%error, "a process of the proxy that hangs won't be noticed");
+                }
+                shared.change(|state| state.hear(answer));
+            }
             Ok(None) => break,
+            Err(FeedError::Io(error)) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                // While it drains its workers have other things to do, and whoever waits for its end has a limit of its own.
+                if shared.lock().stopping {
+                    continue;
+                }
+                shared.lost();
+                silent += 1;
+                if silent >= SILENCES {
+                    tracing::error!("the proxy's process doesn't answer; ending it, to start it again");
+                    break;
+                }
+            }
             Err(error) => {
                 tracing::error!(%error, "the proxy's process can't be understood; ending it");
                 break;
             }
         }
     }
+    shared.lost();
     shared.change(|state| {
         // Its end of the socket is closed: it is dead, or as good as.
         state.orders = None;

@@ -5,8 +5,7 @@ use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
 
-use rust_ingress_model::{BackendRef, HostPattern, PathMatch, Protocol, RouteMatch, Rule, Snapshot};
-use rust_ingress_proxy::Proxy;
+use rust_ingress_model::{BackendRef, HostPattern, ListenerName, PathMatch, Protocol, RouteMatch, Rule, Snapshot};
 
 use crate::source::files::Folder;
 
@@ -16,7 +15,9 @@ const MOST_ROUTES: usize = 20;
 pub(super) struct Banner<'a> {
     pub(super) root: &'a Path,
     pub(super) folder: &'a Folder,
-    pub(super) proxy: &'a Proxy,
+    pub(super) bound: Vec<(ListenerName, SocketAddr)>,
+    pub(super) admin: Option<SocketAddr>,
+    pub(super) health: Option<SocketAddr>,
     pub(super) snapshot: &'a Snapshot,
 }
 
@@ -50,10 +51,7 @@ impl Banner<'_> {
         for (scheme, address) in self.listeners() {
             writeln!(out, "  {scheme:<7} {scheme}://{address}")?;
         }
-        for (what, address, path) in [
-            ("admin", self.proxy.observer().admin_addr(), "/snapshot"),
-            ("health", self.proxy.observer().health_addr(), "/readyz"),
-        ] {
+        for (what, address, path) in [("admin", self.admin, "/snapshot"), ("health", self.health, "/readyz")] {
             if let Some(address) = address {
                 writeln!(out, "  {what:<7} http://{address}{path}")?;
             }
@@ -96,8 +94,7 @@ impl Banner<'_> {
             Protocol::Https => Some("https"),
             Protocol::Tls | Protocol::Tcp | Protocol::Udp => None,
         };
-        let bound = self.proxy.bound();
-        let mut found: Vec<_> = bound.iter().filter_map(|(name, address)| Some((scheme(name)?, *address))).collect();
+        let mut found: Vec<_> = self.bound.iter().filter_map(|(name, address)| Some((scheme(name)?, *address))).collect();
         found.sort_unstable();
         found
     }

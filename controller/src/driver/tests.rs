@@ -138,7 +138,7 @@ fn kernel_and_proxy_are_told_what_concerns_them() {
     let (proxy_said, proxy) = mpsc::channel();
     let plane = Recorder(proxy_said);
     let mut driver = Driver::new(Settings { l4: true, ..Settings::default() });
-    driver.program("n".into(), Box::new(KernelRecorder(kernel_said)));
+    driver.program("n".into(), L4Settings::default(), Box::new(KernelRecorder(kernel_said)));
     driver.turn(&plane);
     assert_eq!(kernel.try_recv().unwrap(), (Vec::new(), 0, 0), "without its Node, and without Services");
     proxy.try_recv().unwrap();
@@ -170,7 +170,7 @@ fn the_kernel_is_told_when_a_change_of_endpoints_happened_and_the_world_is_not()
     let (proxy_said, _proxy) = mpsc::channel();
     let plane = Recorder(proxy_said);
     let mut driver = Driver::new(Settings { l4: true, ..Settings::default() });
-    driver.program("n".into(), Box::new(KernelRecorder(kernel_said)));
+    driver.program("n".into(), L4Settings::default(), Box::new(KernelRecorder(kernel_said)));
     let service = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"},
         "spec": {"clusterIPs": ["10.96.0.1"], "ports": [{"port": 80, "targetPort": 8080}]}});
     let slice = |address: &str, time: &str| {

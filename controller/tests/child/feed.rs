@@ -32,7 +32,12 @@ impl Rig {
     }
 
     fn answer(&mut self) -> Answer {
-        self.answers.receive().unwrap().unwrap()
+        loop {
+            match self.answers.receive().unwrap().unwrap() {
+                Answer::Alive { .. } => {}
+                answer => return answer,
+            }
+        }
     }
 
     fn update(&mut self, sequence: u64, digest: &str, whole: bool) -> Answer {

@@ -52,7 +52,8 @@ fn the_last_good_state_is_served_until_the_api_server_answers() {
 
     let mut first = run(folder.path(), health);
     until("it serves", || get(http, "/") == Got::Body("here".into()));
-    assert!(matches!(get(health, "/readyz"), Got::Body(text) if text.contains("last good state")));
+    // The proxy hears of it once it serves.
+    until("it says what it serves", || matches!(get(health, "/readyz"), Got::Body(text) if text.contains("last good state")));
 
     // Its proxy hears of its parent's death, and leaves the ports to the next.
     signal(&first, Signal::KILL);

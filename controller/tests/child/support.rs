@@ -22,6 +22,7 @@ pub fn options() -> ChildOptions {
         program: env!("CARGO_BIN_EXE_rust-ingress").into(),
         flags: vec!["--log-level=warn".into()],
         proxy: Options { workers: 2, health: free, admin: free, ..Options::default() },
+        alive: None,
     }
 }
 

@@ -6,11 +6,13 @@
 
 pub mod element;
 pub mod explain;
+pub mod l7;
 pub mod node;
 pub mod node_plan;
 pub mod placement;
 pub mod plan;
 pub mod pool;
+pub mod redirect;
 pub mod rule;
 pub mod ruleset;
 pub mod service;
@@ -26,6 +28,6 @@ pub use plan::{Plan, PlanChange};
 pub use pool::{AddressRange, Pool};
 pub use rule::{Base, By, Chain, ChainName, Hook, Load, Rule, Step};
 pub use ruleset::Ruleset;
-pub use service::{L4Endpoint, L4Port, L4Service, TrafficPolicy, Transport};
+pub use service::{L4Endpoint, L4Port, L4Service, L7, TrafficPolicy, Transport};
 pub use service_plan::{ServicePlan, plan_service};
 pub use set::{DataType, Family, FieldType, Set, SetName};

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::filter::Filter;
 use crate::keystore::Fingerprint;
+use crate::l4::l7::Stand;
 use crate::names::{HostPattern, Name, ObjectRef, RouteSetName};
 
 /// The address a listener binds.
@@ -46,12 +47,19 @@ pub enum Parent {
         /// The Gateway.
         object: ObjectRef,
     },
-    /// A Service port whose traffic is redirected to the proxy (L7 Services; GAMMA mesh routes).
+    /// The one place where the kernel of this node sends the traffic of Services that go through the proxy.
+    Node,
+    /// A Service port whose traffic comes in by [`Self::Node`] (L7 Services; GAMMA mesh routes). It has no socket of its own:
+    /// a connection's original destination says that it is for this one.
     Service {
         /// The Service.
         object: ObjectRef,
         /// Its port.
         port: u16,
+        /// Its addresses and ports on this node, all of one family.
+        frontends: Vec<SocketAddr>,
+        /// Whose addresses endpoints see; all others get the node's.
+        stand: Option<Stand>,
     },
 }
 
@@ -103,6 +111,11 @@ impl Listener {
             proxy_protocol: false,
             filters: Vec::new(),
         }
+    }
+
+    /// Whether it is opened: those of Services are reached through another.
+    pub fn has_socket(&self) -> bool {
+        !matches!(self.parent, Parent::Service { .. })
     }
 
     /// The socket address to bind; IPv6 `::` (dual stack) for [`ListenerAddress::Any`].

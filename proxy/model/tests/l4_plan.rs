@@ -47,6 +47,7 @@ fn service(n: u8) -> impl Strategy<Value = L4Service> {
             name: format!("port{place}").into(),
             transport,
             port: u16::try_from(place).unwrap(),
+            http: None,
             node_port: node_port.map(|port| port * (30_000 + u16::from(n) * 10 + u16::try_from(place).unwrap())),
             without: if n == 5 { vec![Ipv4Addr::new(10, 96, 0, 4).into()] } else { Vec::new() },
             endpoints,
@@ -154,6 +155,7 @@ fn is_declared(element: &Element) -> bool {
         Data::None => declared.data == DataType::None,
         Data::Verdict(_) => declared.data == DataType::Verdict,
         Data::Endpoint(endpoint) => declared.data == DataType::Endpoint && Family::of(endpoint.ip()) == element.family,
+        Data::Network(net) => declared.data == DataType::Range && Family::of(net.addr()) == element.family,
     };
     data && element.key.fields().count() == declared.key.len() && element.key.fields().zip(declared.key).all(same)
 }
@@ -211,8 +213,15 @@ fn more_endpoints_than_indexes_are_left_out_with_a_fault() {
     };
     let planned = |count: u32| {
         let endpoints = (0..count).map(endpoint).collect();
-        let port =
-            L4Port { name: "http".into(), transport: Transport::Tcp, port: 80, node_port: None, without: Vec::new(), endpoints };
+        let port = L4Port {
+            name: "http".into(),
+            transport: Transport::Tcp,
+            port: 80,
+            http: None,
+            node_port: None,
+            without: Vec::new(),
+            endpoints,
+        };
         let service = L4Service { cluster_ips: vec!["10.96.0.1".parse().unwrap()], ports: vec![port], ..L4Service::default() };
         let services = [(name(0), Part::new(service))].into();
         let snapshot = Snapshot { services, ..Snapshot::default() };
@@ -238,8 +247,15 @@ fn a_change_costs_what_changed() {
             for_nodes: Vec::new(),
         };
         let endpoints = (0..5).map(endpoint).collect();
-        let port =
-            L4Port { name: "http".into(), transport: Transport::Tcp, port: 80, node_port: None, without: Vec::new(), endpoints };
+        let port = L4Port {
+            name: "http".into(),
+            transport: Transport::Tcp,
+            port: 80,
+            http: None,
+            node_port: None,
+            without: Vec::new(),
+            endpoints,
+        };
         let [high, low] = n.to_be_bytes();
         Part::new(L4Service {
             cluster_ips: vec![Ipv4Addr::new(10, 96, high, low).into()],

@@ -32,10 +32,10 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// Starts it in the network namespace of this thread; `port` is ours, of which nothing is heard.
-    pub fn start(state: Arc<Mutex<State>>, port: u32) -> Result<Self, StartError> {
+    /// Starts it in the network namespace of this thread; the ports are ours, of which nothing is heard.
+    pub fn start(state: Arc<Mutex<State>>, ports: [u32; 2]) -> Result<Self, StartError> {
         let netlink = Netlink::open(GROUP).map_err(StartError::Netlink)?;
-        netlink.ignore(port).map_err(StartError::Netlink)?;
+        netlink.ignore(ports).map_err(StartError::Netlink)?;
         netlink.give_up_after(TICK).map_err(StartError::Netlink)?;
         let end = Arc::new(AtomicBool::new(false));
         let watched = end.clone();

@@ -9,11 +9,13 @@
 
 pub mod address;
 mod addresses;
+mod alive;
 pub mod conntrack;
 mod drift;
 mod health;
 pub mod netlink;
 pub mod nft;
+mod route;
 mod stale;
 mod state;
 pub mod survey;
@@ -27,6 +29,7 @@ use rust_ingress_model::l4::{L4Settings, NodeFacts};
 use rust_ingress_model::{Fault, Snapshot};
 use thiserror::Error;
 
+pub use alive::Alive;
 pub use health::Ports;
 pub use state::Counters;
 pub use sysctl::Sysctl;
@@ -34,7 +37,8 @@ pub use sysctl::Sysctl;
 use address::{Addresses, Answering};
 use drift::Watch;
 use health::{Health, Server};
-use nft::{CommitError, Tables, Taken, TakeoverError};
+use netlink::Netlink;
+use nft::{CommitError, Switch, Tables, Taken, TakeoverError};
 use state::State;
 
 /// Address families in netlink's heads (`AF_INET`, `AF_INET6`).
@@ -76,6 +80,7 @@ pub struct Agent {
     watch: Watch,
     addresses: Addresses,
     _answering: Answering,
+    alive: Alive,
 }
 
 impl Agent {
@@ -85,15 +90,16 @@ impl Agent {
     /// No nf_tables, no thread.
     pub fn start(options: Options) -> Result<Self, StartError> {
         let tables = Tables::open().map_err(StartError::Netlink)?;
-        let port = tables.port();
         sysctl::apply(&options.sysctls);
         let health = Arc::new(Health::default());
+        let alive = Alive::new(Switch::open().map_err(StartError::Netlink)?, health.metrics.clone());
         let addresses = Addresses::new(health.metrics.clone());
+        let ports = [tables.port(), alive.port()];
         let server = Server::start(&options.ports, health.clone()).map_err(StartError::Thread)?;
-        let state = Arc::new(Mutex::new(State::new(options.settings, tables, (health, server))?));
-        let watch = Watch::start(state.clone(), port)?;
+        let state = Arc::new(Mutex::new(State::new(options.settings, tables, (health, server), alive.clone())?));
+        let watch = Watch::start(state.clone(), ports)?;
         let answering = Answering::start(&addresses).map_err(StartError::Thread)?;
-        Ok(Self { state, watch, addresses, _answering: answering })
+        Ok(Self { state, watch, addresses, _answering: answering, alive })
     }
 
     /// Makes the kernel carry a snapshot's Services as this node sees them, in one transaction; what of them is left out.
@@ -119,6 +125,11 @@ impl Agent {
     /// The kernel has what happened at these times; for the metric `kubeproxy_network_programming_duration_seconds`.
     pub fn programmed(&self, triggered: &[SystemTime]) {
         lock(&self.state).programmed(triggered);
+    }
+
+    /// The way to tell the kernel that the L7 proxy is alive.
+    pub fn alive(&self) -> Alive {
+        self.alive.clone()
     }
 
     /// What it has done so far.
@@ -152,7 +163,8 @@ impl Agent {
     /// # Errors
     /// What the kernel refused.
     pub fn cleanup() -> Result<(), CommitError> {
-        Tables::open()?.remove()
+        Tables::open()?.remove()?;
+        Ok(route::remove(&mut Netlink::open_route()?)?)
     }
 }
 

@@ -8,14 +8,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use rust_ingress_model::l4::plan::{Plan, PlanChange};
-use rust_ingress_model::l4::{Family, L4Settings, NodeFacts, NodePortAddresses, SetName};
-use rust_ingress_model::{Fault, Snapshot};
+use rust_ingress_model::l4::{Family, L4Service, L4Settings, L7, NodeFacts, NodePortAddresses, SetName};
+use rust_ingress_model::{Fault, Part, Snapshot};
 
 use super::addresses;
+use super::alive::Alive;
 use super::conntrack;
 use super::health::{Health, Server};
 use super::netlink::Netlink;
 use super::nft::{CommitError, Pairs, Tables};
+use super::route;
 use super::stale;
 use super::{AGAIN, StartError};
 
@@ -53,6 +55,9 @@ pub(super) struct State {
     successor: Option<u32>,
     /// Whether the kernel may remember clients of sessions.
     sticky: bool,
+    /// Whether the routes of the L7 proxy's sources are there.
+    routes: bool,
+    alive: Alive,
     counters: Counters,
     health: Arc<Health>,
     server: Server,
@@ -60,13 +65,33 @@ pub(super) struct State {
 
 impl State {
     /// Nothing planned, nothing known.
-    pub fn new(settings: L4Settings, tables: Tables, (health, server): (Arc<Health>, Server)) -> Result<Self, StartError> {
+    pub fn new(
+        settings: L4Settings,
+        tables: Tables,
+        (health, server): (Arc<Health>, Server),
+        alive: Alive,
+    ) -> Result<Self, StartError> {
         let conntrack = Netlink::open(0).map_err(StartError::Netlink)?;
         let route = Netlink::open_route().map_err(StartError::Netlink)?;
         let (plan, published) = (Plan::empty(settings), Snapshot::default());
         let counters = Counters::default();
-        let (written, begun, successor, sticky) = (false, false, None, false);
-        Ok(Self { tables, conntrack, route, plan, published, written, begun, successor, sticky, counters, health, server })
+        let (written, begun, successor, sticky, routes) = (false, false, None, false, false);
+        Ok(Self {
+            tables,
+            conntrack,
+            route,
+            plan,
+            published,
+            written,
+            begun,
+            successor,
+            sticky,
+            routes,
+            alive,
+            counters,
+            health,
+            server,
+        })
     }
 
     /// See [`super::Agent::publish`].
@@ -77,7 +102,7 @@ impl State {
         if let Some(addresses) = self.addresses() {
             node.interface_addresses = addresses;
         }
-        let (next, change) = self.plan.next(snapshot, &node);
+        let (next, change) = self.plan_next(snapshot, &node);
         let old = std::mem::replace(&mut self.plan, next);
         let first = !std::mem::replace(&mut self.begun, true);
         let sticky = |((_, set), _): (&(Family, SetName), &usize)| matches!(set, SetName::Sticky | SetName::StickyNodePorts);
@@ -93,6 +118,7 @@ impl State {
             true => self.change(&change),
             false => self.write(),
         };
+        self.alive.want(if self.successor.is_none() { through_l7(&self.plan) } else { 0 });
         let stale = if first { stale::all(&self.plan) } else { stale::between(&old, &self.plan) };
         match conntrack::forget(&mut self.conntrack, &stale) {
             Ok(count) => {
@@ -111,6 +137,25 @@ impl State {
             );
         }
         self.plan.faults().cloned().collect()
+    }
+
+    /// The next plan, with the routes that it needs: a proxy that can't take clients' places takes no traffic.
+    fn plan_next(&mut self, snapshot: &Snapshot, node: &NodeFacts) -> (Plan, PlanChange) {
+        let (next, change) = self.plan.next(snapshot, node);
+        // Made once, and left: connections that go through the proxy need them for as long as they live.
+        if self.routes || through_l7(&next) == 0 {
+            return (next, change);
+        }
+        match route::make(&mut self.route) {
+            Ok(()) => {
+                self.routes = true;
+                (next, change)
+            }
+            Err(error) => {
+                tracing::error!(%error, "the route of the L7 proxy's sources can't be made; Services with the annotation rust-ingress.dev/l7 don't go through the proxy");
+                self.plan.next(&without_l7(snapshot), node)
+            }
+        }
     }
 
     /// The addresses of the node's interfaces, where the plan depends on them.
@@ -172,6 +217,7 @@ impl State {
 
     /// Takes nothing for granted any more.
     pub fn distrust(&mut self) {
+        self.alive.want(if self.successor.is_none() { through_l7(&self.plan) } else { 0 });
         self.written = false;
     }
 
@@ -201,6 +247,7 @@ impl State {
         self.successor = self.tables.successor(self.successor);
         if self.successor.is_none() {
             tracing::info!("the agent that had taken over is gone; this one programs the node's Services again");
+            self.alive.want(through_l7(&self.plan));
         }
         self.successor.is_some()
     }
@@ -269,4 +316,19 @@ impl State {
             tracing::warn!(%error, "clients of endpoints that are gone can't be forgotten; they are sent there until they time out");
         }
     }
+}
+
+/// How many addresses and node ports are sent to the L7 proxy.
+fn through_l7(plan: &Plan) -> usize {
+    let sent = |set: &SetName| matches!(set, SetName::L7Services | SetName::L7NodePorts);
+    plan.counts().iter().filter(|((_, set), _)| sent(set)).map(|(_, count)| count).sum()
+}
+
+/// The same Services, none of which asks for the proxy but those that may not do without.
+fn without_l7(snapshot: &Snapshot) -> Snapshot {
+    let mut services = snapshot.services.clone();
+    for (name, service) in snapshot.services.iter().filter(|(_, service)| service.l7 == L7::Enabled) {
+        services.insert(name.clone(), Part::new(L4Service { l7: L7::Off, ..L4Service::clone(service) }));
+    }
+    Snapshot { services, service_cidrs: snapshot.service_cidrs.clone(), ..Snapshot::default() }
 }

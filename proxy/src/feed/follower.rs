@@ -1,13 +1,14 @@
 //! The child's side: starts the proxy, makes each update live, and answers. Called by the program's subcommand `proxy`.
 
 use std::os::unix::net::UnixStream;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rust_ingress_model::{KeyStore, Snapshot};
 
 use super::FeedError;
 use super::handed::Handed;
 use super::message::{Answer, AnswerSender, Order, OrderReader, Start, Update};
+use super::pulse::Heart;
 use crate::observe::{Ports, Standing, Unavailable};
 use crate::proxy::{Proxy, PublishFault};
 
@@ -24,17 +25,21 @@ pub fn follow(stream: UnixStream) -> Result<(), FeedError> {
         Some(_) => return Err(FeedError::Message("the first order must be to start".into())),
     };
     let mut follower = Follower::start(*start, ports, AnswerSender::new(stream))?;
-    let followed = follower.answers.send(&Answer::Started).and_then(|()| follower.follow(&mut orders));
+    let followed = follower.answer(&Answer::Started).and_then(|()| follower.follow(&mut orders));
+    follower.heart.serves(false);
     let observer = follower.proxy.observer();
     observer.set_standing(Standing { draining: true, ..Standing::clone(&observer.standing()) });
+    // It goes on beating for as long as requests end.
     follower.proxy.stop();
+    follower.heart.stop();
     followed
 }
 
 struct Follower {
     proxy: Proxy,
     handed: Handed,
-    answers: AnswerSender,
+    answers: Arc<Mutex<AnswerSender>>,
+    heart: Heart,
     snapshot: Arc<Snapshot>,
     keys: KeyStore,
 }
@@ -43,7 +48,13 @@ impl Follower {
     fn start(start: Start, ports: Ports, answers: AnswerSender) -> Result<Self, FeedError> {
         let handed = Handed::default();
         let proxy = Proxy::start_on(start.options, ports, Box::new(handed.clone()))?;
-        Ok(Self { proxy, handed, answers, snapshot: Arc::default(), keys: KeyStore::default() })
+        let answers = Arc::new(Mutex::new(answers));
+        let heart = Heart::start(proxy.pulse(), answers.clone())?;
+        Ok(Self { proxy, handed, answers, heart, snapshot: Arc::default(), keys: KeyStore::default() })
+    }
+
+    fn answer(&self, answer: &Answer) -> Result<(), FeedError> {
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner).send(answer)
     }
 
     fn follow(&mut self, orders: &mut OrderReader) -> Result<(), FeedError> {
@@ -56,7 +67,10 @@ impl Follower {
                 }
                 Order::Update(update) => {
                     let answer = self.update(*update);
-                    self.answers.send(&answer)?;
+                    if matches!(answer, Answer::Live { .. }) {
+                        self.heart.serves(true);
+                    }
+                    self.answer(&answer)?;
                 }
                 Order::Health(socket) => self.proxy.observer().serve_health(socket),
                 Order::Stop => return Ok(()),

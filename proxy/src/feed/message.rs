@@ -5,6 +5,7 @@ use std::net::{Shutdown, SocketAddr, TcpListener};
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rust_ingress_model::{Fingerprint, KeyPair, ListenerName};
 use serde::{Deserialize, Serialize};
@@ -82,6 +83,11 @@ pub enum Order {
 pub enum Answer {
     /// The proxy has started.
     Started,
+    /// Its workers answer; said several times a second.
+    Alive {
+        /// Whether something is live, and it isn't about to end.
+        serves: bool,
+    },
     /// The update is live.
     Live {
         /// Which.
@@ -251,6 +257,14 @@ impl Answers {
     /// Over this socket.
     pub fn new(stream: UnixStream) -> Self {
         Self(stream)
+    }
+
+    /// How long [`Self::receive`] waits for the next answer.
+    ///
+    /// # Errors
+    /// The socket's.
+    pub fn give_up_after(&self, silence: Duration) -> io::Result<()> {
+        self.0.set_read_timeout(Some(silence))
     }
 
     /// The next answer; `None` when the child is gone.

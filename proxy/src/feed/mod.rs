@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! parent ── Start, Standing, Sockets (SCM_RIGHTS), Keys, Update, Stop ──► child
-//!        ◄── Live, Refused ─────────────────────────────────────────────
+//!        ◄── Started, Live, Refused, Alive ─────────────────────────────
 //! ```
 //!
 //! The end of the stream is the parent's death: the child drains and ends, because the next parent opens sockets of its own.
@@ -17,6 +17,7 @@ mod frame;
 mod handed;
 pub mod keys;
 mod message;
+mod pulse;
 
 pub use difference::{Changes, Difference};
 pub use follower::follow;

@@ -72,7 +72,10 @@ impl<'a> Attempts<'a> {
     ) -> Result<Rc<Endpoint>, RequestFault> {
         let endpoint = self.inner.local.choose(self.target, all, &course.tried).ok_or_else(|| self.nowhere())?;
         exchange.endpoint = Some(endpoint.address);
-        Ok(endpoint)
+        Ok(match exchange.connection.source {
+            None => endpoint,
+            Some(source) => self.inner.local.of_source(&endpoint, source.towards(endpoint.address.ip())),
+        })
     }
 
     /// After an attempt that isn't the last: counts, and waits where the rule says so.

@@ -22,12 +22,13 @@ use tokio::time::Sleep;
 use crate::gate::wire::Wire;
 use crate::lifecycle;
 use crate::relay::{self, Left};
+use crate::server::bytes;
 use crate::server::client::{Client, Due};
 use crate::server::core::Permit;
 use crate::server::door::Door;
 use crate::server::io::Io;
 use crate::server::link::Link;
-use crate::server::open::{Opened, open};
+use crate::server::open::{Opened, Opening, open};
 use crate::server::signal::Ear;
 
 /// How long a connection that shall end may idle before it is dropped.
@@ -37,7 +38,14 @@ const ENDING: Duration = Duration::from_secs(5);
 pub async fn run(door: Rc<Door>, stream: TcpStream, peer: SocketAddr, permit: Permit) {
     let options = &door.core.shared.options;
     let opened = tokio::time::timeout(options.timeouts.header_read, Box::pin(open(&door, stream, peer))).await;
-    let Ok(Some(Opened { stream, facts, prefix, h2 })) = opened else { return };
+    let Opened { stream, facts, prefix, h2 } = match opened {
+        Ok(Some(Opening::Http(opened))) => opened,
+        Ok(Some(Opening::Bytes(stream, facts))) => {
+            Box::pin(bytes::carry(&door, stream, facts)).await;
+            return drop(permit);
+        }
+        _ => return,
+    };
     let link = Arc::new(Link::new(Instant::now()));
     let client = Client::new(door.core.clone(), facts, link.clone(), h2, permit);
     if h2 {

@@ -5,6 +5,7 @@
 //! ```
 
 pub mod accept;
+pub mod bytes;
 pub mod client;
 pub mod connection;
 pub mod core;

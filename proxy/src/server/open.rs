@@ -2,18 +2,23 @@
 
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::time::Duration;
 
-use rust_ingress_model::ListenerAddress;
+use rust_ingress_model::l4::{Family, l7};
+use rust_ingress_model::{ListenerAddress, Parent, Protocol};
 use rustls::ProtocolVersion;
+use socket2::SockRef;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
-use crate::exchange::{Connection, TlsFacts};
+use crate::exchange::{Connection, Source, TlsFacts};
 use crate::observe::Rejection;
+use crate::server::bytes;
 use crate::server::door::Door;
 use crate::server::proxy_protocol::{self, Header};
 use crate::server::stream::Stream;
+use crate::table::Table;
 
 /// What opens HTTP/2 with prior knowledge (RFC 9113 §3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -21,6 +26,14 @@ const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const FIRST_READ: usize = 2048;
 /// The longest PROXY protocol header, in bytes.
 const PROXY_HEADER_MAX: usize = 16 + 4096;
+
+/// What becomes of a connection.
+pub enum Opening {
+    /// It speaks HTTP.
+    Http(Opened),
+    /// Its bytes are carried.
+    Bytes(TcpStream, Connection),
+}
 
 /// A connection that speaks HTTP.
 pub struct Opened {
@@ -35,7 +48,7 @@ pub struct Opened {
 }
 
 /// Opens a connection. `None`: it is closed, and the reason counted.
-pub async fn open(door: &Rc<Door>, stream: TcpStream, peer: SocketAddr) -> Option<Opened> {
+pub async fn open(door: &Rc<Door>, stream: TcpStream, peer: SocketAddr) -> Option<Opening> {
     stream.set_nodelay(true).ok()?;
     let table = door.core.table();
     let Some(entry) = table.listeners.get(&door.name) else {
@@ -54,19 +67,23 @@ pub async fn open(door: &Rc<Door>, stream: TcpStream, peer: SocketAddr) -> Optio
             }
         }
     }
-    if entry.listener.address == ListenerAddress::Any && table.gateway_addresses.contains(&local.ip()) {
+    let door_of_node = entry.listener.parent == Parent::Node;
+    if !door_of_node && entry.listener.address == ListenerAddress::Any && table.gateway_addresses.contains(&local.ip()) {
         door.metrics.rejected(Rejection::Unserved);
         return None;
     }
     if let Some(port) = entry.listener.public_port {
         local.set_port(port);
     }
-    let mut facts = Connection { peer, local, listener: door.name.clone(), tls: None };
-    let Some(tls) = &entry.tls else {
-        let mut stream = stream;
-        let (prefix, h2) = sniff(&mut stream).await?;
-        return Some(Opened { stream: Stream::Plain(stream), facts, prefix, h2 });
-    };
+    let mut facts = Connection { peer, local, listener: door.name.clone(), tls: None, source: None };
+    if door_of_node && !hand_over(&table, &stream, &mut facts) {
+        door.metrics.rejected(Rejection::Unserved);
+        return None;
+    }
+    if table.listeners.get(&facts.listener).is_some_and(|entry| entry.listener.protocol == Protocol::Tcp) {
+        return Some(Opening::Bytes(stream, facts));
+    }
+    let Some(tls) = &entry.tls else { return plain(stream, facts).await };
     let config = tls.config()?.clone();
     drop(table);
     // Waited for here, it costs no read that finds nothing.
@@ -88,7 +105,34 @@ pub async fn open(door: &Rc<Door>, stream: TcpStream, peer: SocketAddr) -> Optio
     };
     door.metrics.handshake(tls.version);
     facts.tls = Some(tls);
-    Some(Opened { stream: Stream::Tls(Box::new(stream)), facts, prefix: Vec::new(), h2 })
+    Some(Opening::Http(Opened { stream: Stream::Tls(Box::new(stream)), facts, prefix: Vec::new(), h2 }))
+}
+
+/// A connection without TLS.
+async fn plain(mut stream: TcpStream, facts: Connection) -> Option<Opening> {
+    let (prefix, h2) = sniff(&mut stream).await?;
+    Some(Opening::Http(Opened { stream: Stream::Plain(stream), facts, prefix, h2 }))
+}
+
+/// Finds the Service that a connection was for. `false`: there is none; somebody found the port, and is reset when this is closed.
+fn hand_over(table: &Table, stream: &TcpStream, facts: &mut Connection) -> bool {
+    let found = find_service(table, stream, facts);
+    if found.is_none() {
+        let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
+    }
+    found.is_some()
+}
+
+fn find_service(table: &Table, stream: &TcpStream, facts: &mut Connection) -> Option<()> {
+    let original = bytes::original_destination(stream).map(canonical)?;
+    let name = table.redirects.get(&original)?;
+    let Parent::Service { stand, .. } = &table.listeners.get(name)?.listener.parent else { return None };
+    let client = facts.peer.ip();
+    let stands = stand.and_then(|stand| stand.source(client));
+    facts.source = Some(Source { client, stands, node: l7::own_node(Family::of(client)) });
+    facts.listener = name.clone();
+    facts.local = original;
+    Some(())
 }
 
 /// An IPv4 address that came over a dual-stack socket, as IPv4.

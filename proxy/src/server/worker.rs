@@ -39,6 +39,8 @@ pub enum Command {
     },
     /// Let go of the old table.
     Refresh,
+    /// Say that it still works, by dropping this.
+    Pulse(Sender<()>),
     /// Close all listeners, let requests end for so long, and return.
     Drain(Duration),
 }
@@ -77,6 +79,11 @@ impl Worker {
         }
     }
 
+    /// Another way to tell it something.
+    pub fn commands(&self) -> UnboundedSender<Command> {
+        self.commands.clone()
+    }
+
     /// Tells it something. A worker that has ended hears nothing.
     pub fn tell(&self, command: Command) {
         let _ = self.commands.send(command);
@@ -113,6 +120,7 @@ async fn work(shared: Arc<Shared>, mut commands: UnboundedReceiver<Command>) {
                 }
             }
             Command::Refresh => drop(core.table()),
+            Command::Pulse(done) => drop(done),
             Command::Drain(timeout) => {
                 drain(&core, doors, timeout).await;
                 return;

@@ -1,12 +1,14 @@
 //! Connecting to an endpoint: a tower `Service`, wrapped in tower's `Timeout` where `forward` calls it.
 
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::future::LocalBoxFuture;
-use tokio::net::TcpStream;
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 use tower::timeout::Timeout;
 use tower::timeout::error::Elapsed;
@@ -43,7 +45,7 @@ pub(crate) enum ConnectError {
 impl Connect {
     /// One connection, within a limit in time (`ZERO`: none).
     pub(crate) async fn within(self, limit: Duration, endpoint: &Endpoint) -> Result<Stream, ConnectError> {
-        let target = (endpoint.address, endpoint.transport.clone());
+        let target = (endpoint.address, endpoint.source, endpoint.transport.clone());
         if limit.is_zero() {
             return self.oneshot(target).await;
         }
@@ -56,7 +58,10 @@ impl Connect {
     }
 }
 
-impl Service<(std::net::SocketAddr, Arc<Transport>)> for Connect {
+/// Where to, from where, and how.
+type Target = (SocketAddr, Option<IpAddr>, Arc<Transport>);
+
+impl Service<Target> for Connect {
     type Response = Stream;
     type Error = ConnectError;
     /// Boxed: once per connection, not per request.
@@ -66,14 +71,17 @@ impl Service<(std::net::SocketAddr, Arc<Transport>)> for Connect {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, (address, transport): (std::net::SocketAddr, Arc<Transport>)) -> Self::Future {
+    fn call(&mut self, (address, source, transport): Target) -> Self::Future {
         Box::pin(async move {
             let tls = match &transport.tls {
                 Some(Err(wrong)) => return Err(ConnectError::Settings(wrong.clone())),
                 Some(Ok(client)) => Some(client),
                 None => None,
             };
-            let tcp = TcpStream::connect(address).await.map_err(ConnectError::Tcp)?;
+            let tcp = match source {
+                None => TcpStream::connect(address).await.map_err(ConnectError::Tcp)?,
+                Some(source) => connect_from(source, address).await.map_err(ConnectError::Tcp)?,
+            };
             tcp.set_nodelay(true).map_err(ConnectError::Tcp)?;
             let Some(client) = tls else { return Ok(Stream::Plain(tcp)) };
             let name = client.name(address.ip());
@@ -84,4 +92,15 @@ impl Service<(std::net::SocketAddr, Arc<Transport>)> for Connect {
             Ok(Stream::Tls(Box::new(tls)))
         })
     }
+}
+
+/// Connects from an address that a route makes this host's, though no interface has it.
+async fn connect_from(source: IpAddr, to: SocketAddr) -> io::Result<TcpStream> {
+    let socket = Socket::new(Domain::for_address(to), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
+    match source {
+        IpAddr::V4(_) => socket.set_freebind_v4(true)?,
+        IpAddr::V6(_) => socket.set_freebind_v6(true)?,
+    }
+    socket.bind(&SockAddr::from(SocketAddr::new(source, 0)))?;
+    TcpSocket::from_std_stream(socket.into()).connect(to).await
 }

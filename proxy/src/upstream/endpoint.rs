@@ -3,7 +3,7 @@
 //! Kept by `local`; `forward` takes a [`Lease`] for every request. Never borrowed across an await.
 
 use std::cell::{Cell, RefCell};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,6 +22,10 @@ const EJECT_MOST: Duration = Duration::from_secs(30);
 pub(crate) struct Endpoint {
     pub(crate) address: SocketAddr,
     pub(crate) transport: Arc<Transport>,
+    /// The address that connections to it come from; `None`: as the system chooses.
+    pub(crate) source: Option<IpAddr>,
+    /// The same endpoint from where the system chooses: what is known of the one is known of the other.
+    base: Option<Rc<Endpoint>>,
     /// HTTP/1 connections without a request; the last used is at the end, and taken first.
     idle: RefCell<Vec<Idle>>,
     /// At most so many idle ones.
@@ -38,6 +42,8 @@ impl Endpoint {
         Self {
             address,
             transport,
+            source: None,
+            base: None,
             idle: RefCell::default(),
             idle_most,
             h2: H2Pool::default(),
@@ -45,6 +51,22 @@ impl Endpoint {
             failures: Cell::new(0),
             ejected_until: Cell::new(None),
         }
+    }
+
+    /// The same, with connections that come from this address.
+    pub(super) fn from_source(base: &Rc<Self>, source: IpAddr) -> Self {
+        let same = Self::new(base.address, base.transport.clone(), base.idle_most);
+        Self { source: Some(source), base: Some(base.clone()), ..same }
+    }
+
+    /// Where requests and failures are counted.
+    fn counted(&self) -> &Self {
+        self.base.as_deref().unwrap_or(self)
+    }
+
+    /// Whether it is another one's, from an address.
+    pub(super) fn is_from_source(&self) -> bool {
+        self.base.is_some()
     }
 
     /// An idle HTTP/1 connection, the warmest first.
@@ -83,17 +105,19 @@ impl Endpoint {
 
     /// A connection stands.
     pub(crate) fn connected(&self) {
-        self.failures.set(0);
-        self.ejected_until.set(None);
+        let counted = self.counted();
+        counted.failures.set(0);
+        counted.ejected_until.set(None);
     }
 
     /// No connection could be made: it is left out for a while, longer each time. Says whether it wasn't before.
     pub(crate) fn refused(&self) -> bool {
-        let before = self.ejected();
-        let failures = self.failures.get();
+        let counted = self.counted();
+        let before = counted.ejected();
+        let failures = counted.failures.get();
         let period = EJECT_FIRST.saturating_mul(1 << failures.min(5)).min(EJECT_MOST);
-        self.failures.set(failures.saturating_add(1));
-        self.ejected_until.set(Some(Instant::now() + period));
+        counted.failures.set(failures.saturating_add(1));
+        counted.ejected_until.set(Some(Instant::now() + period));
         !before
     }
 
@@ -115,7 +139,8 @@ pub(crate) struct Lease(Rc<Endpoint>);
 
 impl Lease {
     pub(crate) fn new(endpoint: Rc<Endpoint>) -> Self {
-        endpoint.in_flight.set(endpoint.in_flight.get().saturating_add(1));
+        let in_flight = &endpoint.counted().in_flight;
+        in_flight.set(in_flight.get().saturating_add(1));
         Self(endpoint)
     }
 
@@ -126,6 +151,7 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.0.in_flight.set(self.0.in_flight.get().saturating_sub(1));
+        let in_flight = &self.0.counted().in_flight;
+        in_flight.set(in_flight.get().saturating_sub(1));
     }
 }

@@ -5,7 +5,7 @@
 //! are idle connections closes those that are dead, too old, or belong to nobody. Held by `forward`.
 
 use std::cell::{Cell, RefCell};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,10 +21,13 @@ use crate::observe::{Observer, UpstreamMetrics};
 use crate::options::Options;
 use crate::random::random;
 
+/// What tells endpoints apart: address, transport, and the address that connections come from.
+type Place = (SocketAddr, Digest, Option<IpAddr>);
+
 /// A core's endpoints.
 pub(crate) struct Local {
     upstreams: RefCell<AHashMap<u64, Rc<LocalUpstream>>>,
-    endpoints: RefCell<AHashMap<(SocketAddr, Digest), Rc<Endpoint>>>,
+    endpoints: RefCell<AHashMap<Place, Rc<Endpoint>>>,
     generation: Cell<u64>,
     sweeping: Cell<bool>,
     dns: Dns,
@@ -76,7 +79,7 @@ impl Local {
             self.upstream(now, observer);
         }
         drop(old);
-        self.endpoints.borrow_mut().retain(|_, endpoint| Rc::strong_count(endpoint) > 1);
+        self.endpoints.borrow_mut().retain(|_, endpoint| Rc::strong_count(endpoint) > 1 || endpoint.is_from_source());
     }
 
     /// This core's view of a backend.
@@ -103,11 +106,18 @@ impl Local {
         let mut all = self.endpoints.borrow_mut();
         let transport = &upstream.transport;
         let known = addresses.iter().map(|address| {
-            all.entry((*address, transport.digest))
+            all.entry((*address, transport.digest, None))
                 .or_insert_with(|| Rc::new(Endpoint::new(*address, transport.clone(), self.idle_most)))
                 .clone()
         });
         known.collect()
+    }
+
+    /// An endpoint with the connections to it that come from an address.
+    pub(crate) fn of_source(&self, endpoint: &Rc<Endpoint>, source: IpAddr) -> Rc<Endpoint> {
+        let place = (endpoint.address, endpoint.transport.digest, Some(source));
+        let mut all = self.endpoints.borrow_mut();
+        all.entry(place).or_insert_with(|| Rc::new(Endpoint::from_source(endpoint, source))).clone()
     }
 
     /// The endpoints of a backend now; asks DNS where it must.
@@ -147,9 +157,10 @@ impl Local {
         self.endpoints.borrow_mut().retain(|_, endpoint| {
             // Held by nothing else: no backend names it and no request uses it.
             let wanted = Rc::strong_count(endpoint) > 1;
-            left |= wanted && endpoint.sweep(since);
-            left |= endpoint.in_flight() > 0;
-            wanted
+            // Between its requests nobody holds one of a client's address, and its connections are still good.
+            let idle = (wanted || endpoint.is_from_source()) && endpoint.sweep(since);
+            left |= idle || endpoint.in_flight() > 0;
+            wanted || idle
         });
         left
     }

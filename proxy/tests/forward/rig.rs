@@ -154,7 +154,7 @@ async fn serve(stream: TcpStream, peer: SocketAddr, forwarder: Forwarder, live: 
     let mut first = [0; 3];
     let h2 = stream.peek(&mut first).await.is_ok_and(|_| first == *b"PRI");
     let local = stream.local_addr().unwrap();
-    let connection = Arc::new(Connection { peer, local, listener: "http".into(), tls: None });
+    let connection = Arc::new(Connection { peer, local, listener: "http".into(), tls: None, source: None });
     let service = service_fn(move |request| answer(request, connection.clone(), forwarder.clone(), live.clone()));
     let io = TokioIo::new(stream);
     if h2 {

@@ -38,6 +38,7 @@ pub fn connection() -> Arc<Connection> {
         local: "192.0.2.1:443".parse().unwrap(),
         listener: "https".into(),
         tls: Some(TlsFacts { server_name: Some("shop.example".into()), version: "TLSv1.3", cipher: "TLS13_AES_128_GCM_SHA256" }),
+        source: None,
     })
 }
 

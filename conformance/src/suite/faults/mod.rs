@@ -3,7 +3,7 @@
 //! A load of this tool ([`crate::load`]) asks both nodes from the outside world all the while; each case says what it may see.
 
 mod cases;
-mod processes;
+pub(super) mod processes;
 mod workload;
 
 use std::path::PathBuf;

@@ -10,7 +10,7 @@ use crate::cluster::{Cluster, Place};
 
 /// Which of the program's two processes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Part {
+pub(in crate::suite) enum Part {
     /// `rust-ingress run`
     Parent,
     /// `rust-ingress proxy`
@@ -18,7 +18,7 @@ pub(super) enum Part {
 }
 
 /// The process of a node's Pod.
-pub(super) fn find(cluster: &Cluster, node: u8, part: Part) -> Result<Pid> {
+pub(in crate::suite) fn find(cluster: &Cluster, node: u8, part: Part) -> Result<Pid> {
     let network = cluster.run(Place::Network(node), &["readlink", "/proc/self/ns/net"])?;
     let wanted = match part {
         Part::Parent => "run",

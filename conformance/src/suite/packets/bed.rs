@@ -72,6 +72,7 @@ pub fn service(pods: &[&str]) -> L4Service {
         name: transport.name().into(),
         transport,
         port: PORT,
+        http: None,
         node_port: Some(NODE_PORT),
         without: Vec::new(),
         endpoints: endpoints(),

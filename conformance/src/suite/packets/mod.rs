@@ -9,8 +9,10 @@ mod cases;
 mod dumped;
 mod lan;
 pub(crate) mod namespace;
+mod program;
 mod rig;
 mod talk;
+mod web;
 
 use std::path::Path;
 use std::process::Command;
@@ -28,6 +30,9 @@ pub struct Arguments {
     /// Write the bytes that were compared with nft's into the proxy's tests, which then need no root to hold on to them
     #[arg(long)]
     record: bool,
+    /// Run the groups whose names contain this alone
+    #[arg(long, value_name = "TEXT")]
+    only: Option<String>,
 }
 
 /// What makes a place in which `ip netns` works: it keeps its names below /run.
@@ -55,9 +60,9 @@ fn here(arguments: &Arguments) -> Result<Report> {
     let nft = output(Command::new("nft").arg("--version"))?;
     let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease")?;
     let mut report = Report::new("packets", format!("network namespaces, kernel {}, {}", kernel.trim(), nft.trim()));
-    cases::all(&mut report)?;
+    cases::all(&mut report, arguments.only.as_deref().unwrap_or_default())?;
     if arguments.record {
-        ensure!(report.passed(), "not all cases passed: nothing is recorded");
+        ensure!(report.passed() && arguments.only.is_none(), "not all cases ran and passed: nothing is recorded");
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../proxy/tests/agent_bytes.txt");
         std::fs::write(&path, digests(&specimen())).with_context(|| format!("{}: can't be written", path.display()))?;
     }

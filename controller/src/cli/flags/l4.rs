@@ -45,6 +45,9 @@ pub(in crate::cli) struct CarryArgs {
     /// Give every connection to a Service the node's address
     #[arg(long)]
     masquerade_all: bool,
+    /// Where the proxy takes the traffic of Services with the annotation rust-ingress.dev/l7; refused to who asks there otherwise
+    #[arg(long, value_name = "PORT", default_value_t = 9903, value_parser = clap::value_parser!(u16).range(1..))]
+    l7_port: u16,
     /// Give connections from Pods of this node to the outside the node's address
     #[arg(long)]
     egress_snat: bool,
@@ -98,12 +101,13 @@ impl L4Args {
 
     /// How it is set up.
     pub(in crate::cli) fn settings(&self) -> anyhow::Result<L4Settings> {
-        self.carry.settings()
+        let settings = self.carry.settings()?;
+        Ok(L4Settings { l7_port: settings.l7_port.filter(|_| !self.l4_only), ..settings })
     }
 }
 
 impl CarryArgs {
-    /// The agent's settings.
+    /// The agent's settings, with a proxy beside it.
     pub(in crate::cli) fn settings(&self) -> anyhow::Result<L4Settings> {
         let local_pods = match &self.local_pods {
             None if self.cluster_cidr.is_empty() => LocalPods::NodeCidrs,
@@ -132,6 +136,7 @@ impl CarryArgs {
             node_port_addresses: self.nodeport_addresses.0.clone(),
             local_pods,
             masquerade_all: self.masquerade_all,
+            l7_port: Some(self.l7_port),
             egress: self.egress_snat.then_some(egress),
         })
     }
@@ -192,7 +197,8 @@ mod tests {
 
     #[test]
     fn without_flags_nothing_but_the_node_s_own_is_assumed() {
-        assert_eq!(settings("--l4"), Ok(L4Settings::default()));
+        assert_eq!(settings("--l4"), Ok(L4Settings { l7_port: Some(9903), ..L4Settings::default() }));
+        assert_eq!(settings("--l4-only"), Ok(L4Settings::default()), "no proxy");
     }
 
     #[test]

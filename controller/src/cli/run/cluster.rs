@@ -42,12 +42,14 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     if let Some(secret) = args.cluster.default_certificate_secret.clone() {
         driver.default_from(secret);
     }
-    let addresses = agent::start(&args.l4, &mut driver)?;
+    let ties = agent::start(&args.l4, &mut driver)?;
+    let (addresses, alive) = ties.map(|ties| (ties.addresses, ties.alive)).unzip();
     let child = Child::start(ChildOptions {
         program: this_program(),
         flags: args.log.flags(),
         // The Pod that follows opens the ports while this one drains.
         proxy: Options { sharing: Sharing::WithOurselves, ..args.proxy.options(args.admin, health) },
+        alive,
     })?;
     let keeper = args.state.serve(&child, &settings)?;
     if let Some(keeper) = &keeper {

@@ -1,7 +1,8 @@
-//! `run --manifests DIR`: one process, from a folder.
+//! `run --manifests DIR`: from a folder. One process; with `--l4` two, as in a cluster, so that Services go on without the proxy.
 //!
 //! Order at start: folder, default certificate, builtin backends, proxy, first publish, banner, watch.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::mpsc::{Sender, channel};
@@ -9,12 +10,15 @@ use std::sync::mpsc::{Sender, channel};
 use anyhow::Context as _;
 use rust_ingress_proxy::Proxy;
 
+use super::agent::Ties;
 use super::{RunArgs, agent, cannot_listen, settings};
 use crate::builtin::Builtin;
 use crate::builtin::echo::Echo;
+use crate::child::{Child, ChildOptions, this_program};
 use crate::cli::banner::Banner;
 use crate::cli::{require_folder, signals};
 use crate::driver::{Driver, Message};
+use crate::plane::Plane;
 use crate::source::files::{Folder, Watch};
 
 pub(super) fn run(args: RunArgs, root: &Path) -> anyhow::Result<ExitCode> {
@@ -29,20 +33,61 @@ pub(super) fn run(args: RunArgs, root: &Path) -> anyhow::Result<ExitCode> {
     signals::on_stop(move || drop(stop.send(Message::Stop))).context("can't catch signals")?;
 
     let health = args.health();
-    let proxy = Proxy::start(args.proxy.options(args.admin, health))?;
+    let options = args.proxy.options(args.admin, health);
     let mut driver = Driver::new(settings);
-    agent::start(&args.l4, &mut driver)?;
+    let serving = match agent::start(&args.l4, &mut driver)? {
+        None => Serving::Here(Proxy::start(options)?),
+        Some(Ties { alive, .. }) => {
+            let (program, flags) = (this_program(), args.log.flags());
+            let child = ChildOptions { program, flags, proxy: options, alive: Some(alive) };
+            Serving::InChild(Child::start(child)?)
+        }
+    };
     driver.apply(changes);
-    if let Some(fault) = driver.turn(&proxy).into_iter().next() {
+    if let Some(fault) = driver.turn(serving.plane()).into_iter().next() {
         let error = cannot_listen(&fault);
-        proxy.stop();
+        serving.stop();
         return Err(error);
     }
-    Banner { root, folder: watch.folder(), proxy: &proxy, snapshot: driver.snapshot() }.print();
+    let (admin, health) = serving.observed();
+    let (folder, bound) = (watch.folder(), serving.plane().bound());
+    Banner { root, folder, bound, admin, health, snapshot: driver.snapshot() }.print();
     watch_on_thread(watch, sender)?;
-    driver.run(&messages, &proxy, true);
-    proxy.stop();
+    driver.run(&messages, serving.plane(), true);
+    serving.stop();
     Ok(ExitCode::SUCCESS)
+}
+
+/// Where the proxy runs.
+enum Serving {
+    /// In this process.
+    Here(Proxy),
+    /// In one of its own.
+    InChild(Child),
+}
+
+impl Serving {
+    fn plane(&self) -> &dyn Plane {
+        match self {
+            Self::Here(proxy) => proxy,
+            Self::InChild(child) => child,
+        }
+    }
+
+    /// The admin and health ports.
+    fn observed(&self) -> (Option<SocketAddr>, Option<SocketAddr>) {
+        match self {
+            Self::Here(proxy) => (proxy.observer().admin_addr(), proxy.observer().health_addr()),
+            Self::InChild(child) => (child.admin_addr(), child.health_addr()),
+        }
+    }
+
+    fn stop(self) {
+        match self {
+            Self::Here(proxy) => proxy.stop(),
+            Self::InChild(child) => child.stop(),
+        }
+    }
 }
 
 fn watch_on_thread(watch: Watch, sender: Sender<Message>) -> anyhow::Result<()> {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use rust_ingress_model::l4::L7 as L7Mode;
 use rust_ingress_model::{AppProtocol, Fault, ObjectRef, Reason};
 
 use super::{OWN, Wishes, field, number, size, table, unreadable, unreadable_guard};
@@ -94,7 +95,7 @@ pub(crate) fn service_faults(object: &ObjectRef, annotations: &BTreeMap<String, 
             ),
             (Some(L7), _) => {
                 if switch(value).is_none() {
-                    unreadable(full, value, "enabled or disabled", &mut faults);
+                    unreadable(full, value, "enabled, required or disabled", &mut faults);
                 }
             }
             // What they say is checked where pools are: whether a Service asks them at all depends on more.
@@ -111,15 +112,16 @@ pub(crate) fn service_faults(object: &ObjectRef, annotations: &BTreeMap<String, 
 }
 
 /// Whether a Service asks for the L7 proxy of the node.
-pub(crate) fn l7(annotations: Option<&BTreeMap<String, String>>) -> bool {
+pub(crate) fn l7(annotations: Option<&BTreeMap<String, String>>) -> L7Mode {
     let value = annotations.and_then(|annotations| annotations.get("rust-ingress.dev/l7"));
-    value.and_then(|value| switch(value)).unwrap_or(false)
+    value.and_then(|value| switch(value)).unwrap_or_default()
 }
 
-fn switch(text: &str) -> Option<bool> {
+fn switch(text: &str) -> Option<L7Mode> {
     match text {
-        "enabled" => Some(true),
-        "disabled" => Some(false),
+        "enabled" => Some(L7Mode::Enabled),
+        "required" => Some(L7Mode::Required),
+        "disabled" => Some(L7Mode::Off),
         _ => None,
     }
 }

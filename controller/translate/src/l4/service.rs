@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use rust_ingress_model::l4::{L4Port, L4Service, TrafficPolicy, Transport};
-use rust_ingress_model::{Fault, ObjectRef, Reason};
+use rust_ingress_model::{AppProtocol, Fault, ObjectRef, Reason};
 
 use super::endpoints::Reader;
 use super::frontend::{self, Frontend};
@@ -119,7 +119,8 @@ impl Work<'_> {
         }
         let name = port.name.as_deref().unwrap_or_default();
         let endpoints = self.endpoints.port(name, transport);
-        L4Port { name: name.into(), transport, port: number, node_port, without, endpoints }
+        let http = if annotation::l7(self.service.metadata.annotations.as_ref()).is_off() { None } else { http(port) };
+        L4Port { name: name.into(), transport, port: number, http, node_port, without, endpoints }
     }
 
     /// Another Service that has this frontend; none where it is ours.
@@ -149,6 +150,13 @@ impl Work<'_> {
         ranges.dedup();
         (texts.is_empty() || !ranges.is_empty()).then_some(ranges)
     }
+}
+
+/// The HTTP that a port's `appProtocol` names, or, without one, its name: `http`, `http-admin`. Over TLS it can't be read here.
+fn http(port: &ServicePort) -> Option<AppProtocol> {
+    let named = |name: &&str| *name == "http" || name.starts_with("http-");
+    let said = port.app_protocol.as_deref().or_else(|| port.name.as_deref().filter(named).map(|_| "http"));
+    said.and_then(|said| said.parse().ok()).filter(|protocol: &AppProtocol| !protocol.tls())
 }
 
 fn policy(text: Option<&str>) -> TrafficPolicy {

@@ -44,8 +44,10 @@ pub struct NodePort {
 pub enum Key {
     /// `node-addresses`, `cluster-ips`.
     Address(IpAddr),
-    /// `local-pods`, `service-cidrs`, `non-masquerade`: none overlaps another of the set.
+    /// `local-pods`, `service-cidrs`, `non-masquerade`, `l7-own`, `l7-sources`: none overlaps another of the set.
     Network(IpNet),
+    /// `l7-alive`.
+    Protocol(Transport),
     /// `hairpin`: twice the same.
     Itself(IpAddr),
     /// `services` and others.
@@ -83,6 +85,7 @@ impl Key {
         let fields = match self {
             Self::Address(address) => [Some(Field::Address(*address)), None, None, None],
             Self::Network(network) => [Some(Field::Network(*network)), None, None, None],
+            Self::Protocol(transport) => [Some(Field::Protocol(*transport)), None, None, None],
             Self::Itself(address) => [Some(Field::Address(*address)), Some(Field::Address(*address)), None, None],
             Self::Frontend(key) | Self::Endpoint(key, _) | Self::Source(key, _) => {
                 let [address, protocol, port] = frontend(key);
@@ -126,6 +129,8 @@ pub enum Data {
     Verdict(Verdict),
     /// For a map of endpoints.
     Endpoint(SocketAddr),
+    /// For a map of ranges.
+    Network(IpNet),
 }
 
 /// One element.

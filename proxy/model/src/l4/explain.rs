@@ -9,6 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
 use self::kernel::{End, Kernel, Match, State, Walk, is_among};
+use super::element::{Data, Element, Key};
 use super::node::LocalPods;
 use super::plan::Plan;
 use super::rule::ChainName;
@@ -74,6 +75,8 @@ pub struct Explanation {
     pub origin: Origin,
     /// The Service and the name of its port; none has this destination.
     pub service: Option<(ObjectRef, Name)>,
+    /// The L7 proxy of the node, which takes it while it is alive; the rest is what becomes of it otherwise.
+    pub proxy: Option<SocketAddr>,
     /// Which elements matched on the way to the destination.
     pub matches: Vec<Match>,
     /// What is done.
@@ -122,6 +125,7 @@ pub fn explain(plan: &Plan, packet: &Packet) -> Explanation {
     };
     let base = if origin == Origin::Node { ChainName::Output } else { ChainName::Prerouting };
     let Walk { end, matches, sticky } = kernel.walk(base, &state);
+    let proxy = proxy(plan, family, base, &state);
     let found = service(plan, packet);
     let affinity_s = found.as_ref().and_then(|(name, _)| plan.services().get(name)?.affinity_s).filter(|_| sticky);
     let outcome = match end {
@@ -133,7 +137,20 @@ pub fn explain(plan: &Plan, packet: &Packet) -> Explanation {
         },
         End::Accepted | End::Masqueraded => Outcome::Sent { hops: vec![hop(plan, &kernel, state)], affinity_s: None },
     };
-    Explanation { packet: *packet, node: plan.node().name.clone(), origin, service: found, matches, outcome }
+    Explanation { packet: *packet, node: plan.node().name.clone(), origin, service: found, proxy, matches, outcome }
+}
+
+/// Where the packet goes while the L7 proxy is alive, if that makes a difference.
+fn proxy(plan: &Plan, family: Family, base: ChainName, state: &State) -> Option<SocketAddr> {
+    let key = Key::Protocol(Transport::Tcp);
+    let alive = Element { family, set: SetName::L7Alive, key, data: Data::None };
+    let kernel = Kernel::new(plan.ruleset(family), plan.elements().into_iter().chain([alive]));
+    let Walk { end, matches, .. } = kernel.walk(base, state);
+    let taken = matches.iter().any(|found| matches!(found.set, SetName::L7Services | SetName::L7NodePorts));
+    match end {
+        End::Translated(to) if taken => to.first().copied(),
+        _ => None,
+    }
 }
 
 fn origin(plan: &Plan, source: IpAddr) -> Origin {
@@ -209,6 +226,12 @@ impl Display for Explanation {
             Some((name, port)) => writeln!(f, "for {name}, port {port}")?,
             None => writeln!(f, "for no Service's port")?,
         }
+        if let Some(proxy) = self.proxy {
+            writeln!(
+                f,
+                "while the L7 proxy of this node is alive: through it, at {proxy}, to one of the same endpoints with the same source; else:"
+            )?;
+        }
         for Match { chain, set, element } in &self.matches {
             writeln!(f, "  {chain}: {set} has {element}")?;
         }
@@ -216,7 +239,14 @@ impl Display for Explanation {
             Outcome::Dropped => writeln!(f, "dropped: no answer"),
             Outcome::Refused => {
                 let how = if self.packet.transport == Transport::Tcp { "a TCP reset" } else { "ICMP port unreachable" };
-                let why = if self.service.is_some() { "no endpoint could serve" } else { "the ClusterIP has no such port" };
+                let required = |found: &Match| matches!(found.set, SetName::L7Only | SetName::L7OnlyNodePorts);
+                let why = if self.matches.iter().any(required) {
+                    "it may not go on without the L7 proxy"
+                } else if self.service.is_some() {
+                    "no endpoint could serve"
+                } else {
+                    "the ClusterIP has no such port"
+                };
                 writeln!(f, "refused with {how}: {why}")
             }
             Outcome::Sent { hops, affinity_s } => {

@@ -42,6 +42,9 @@ pub struct L4Settings {
     pub local_pods: LocalPods,
     /// Give every connection to a Service the node's address, also those of this node's Pods.
     pub masquerade_all: bool,
+    /// Where the L7 proxy of this node takes what is redirected to it; `None`: there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub l7_port: Option<u16>,
     /// Give connections of this node's Pods to the outside the node's address.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub egress: Option<EgressSnat>,

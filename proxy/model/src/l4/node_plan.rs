@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::element::{Data, Element, Key};
+use super::l7;
 use super::node::{EgressSnat, L4Settings, LocalPods, NodeFacts, NodePortAddresses};
 use super::set::{Family, SetName};
 use super::vet::unfit;
@@ -28,6 +29,7 @@ pub fn node_elements(node: &NodeFacts, settings: &L4Settings, service_cidrs: &[I
         .chain(networks(SetName::LocalPods, local_pods))
         .chain(networks(SetName::ServiceCidrs, service_cidrs))
         .chain(networks(SetName::NonMasquerade, &keep))
+        .chain(l7::node_elements(node, settings))
         .collect();
     elements.sort_unstable();
     elements.dedup();
@@ -50,7 +52,7 @@ pub fn node_port_addresses(node: &NodeFacts, settings: &L4Settings) -> Vec<IpAdd
 }
 
 /// Sources that are Pods of this node; none where interfaces tell.
-fn local_pods<'a>(node: &'a NodeFacts, settings: &'a L4Settings) -> &'a [IpNet] {
+pub(super) fn local_pods<'a>(node: &'a NodeFacts, settings: &'a L4Settings) -> &'a [IpNet] {
     match &settings.local_pods {
         LocalPods::NodeCidrs => &node.pod_cidrs,
         LocalPods::Cidrs(cidrs) => cidrs,

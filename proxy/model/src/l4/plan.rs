@@ -71,7 +71,7 @@ impl Plan {
             ..self.clone()
         };
         let mut change = Building::default();
-        let seen = |node: &NodeFacts| (node.name.clone(), node.zone.clone(), node.addresses.clone());
+        let seen = |node: &NodeFacts| (node.name.clone(), node.zone.clone(), node.addresses.clone(), node.pod_cidrs.clone());
         if seen(&self.node) == seen(node) {
             for (name, _) in
                 self.services.near_changes(&snapshot.services).filter(|(name, _)| !snapshot.services.contains_key(*name))
@@ -98,7 +98,8 @@ impl Plan {
 
     /// All elements, sorted.
     pub fn elements(&self) -> Vec<Element> {
-        let services = self.services.iter().flat_map(|(name, part)| plan_service(name, part, &self.node).elements);
+        let services =
+            self.services.iter().flat_map(|(name, part)| plan_service(name, part, &self.node, &self.settings).elements);
         let mut elements: Vec<Element> = services.chain(self.shared.keys().copied()).chain(self.own.iter().copied()).collect();
         elements.sort_unstable();
         elements
@@ -143,7 +144,7 @@ impl Plan {
     }
 
     fn service_plan(&self, name: &ObjectRef) -> ServicePlan {
-        let plan = |part: &Part<L4Service>| plan_service(name, part, &self.node);
+        let plan = |part: &Part<L4Service>| plan_service(name, part, &self.node, &self.settings);
         self.services.get(name).map(plan).unwrap_or_default()
     }
 }

@@ -54,6 +54,10 @@ pub enum ChainName {
     Postrouting,
     /// Drops what loadBalancerSourceRanges don't allow.
     Firewall,
+    /// To the L7 proxy of this node, while it is alive, what is for it; refuses what may not go on without it.
+    ToL7,
+    /// Whose address a connection of the proxy to an endpoint gets.
+    L7Source,
     /// Frontends as seen from outside.
     Outside,
     /// Frontends.
@@ -108,6 +112,8 @@ impl fmt::Display for ChainName {
             Self::Input => f.write_str("input"),
             Self::Postrouting => f.write_str("postrouting"),
             Self::Firewall => f.write_str("firewall"),
+            Self::ToL7 => f.write_str("to-l7"),
+            Self::L7Source => f.write_str("l7-source"),
             Self::Outside => f.write_str("from-outside"),
             Self::Services => f.write_str("to-services"),
             Self::Rejected => f.write_str("rejected"),
@@ -153,6 +159,11 @@ pub enum Step {
         /// The key.
         key: Vec<Load>,
         /// A map of endpoints.
+        map: SetName,
+    },
+    /// SNATs to the address at the same place of the range that the map says for the source; ends the rule if it says nothing.
+    SnatRange {
+        /// A map of ranges.
         map: SetName,
     },
     /// Adds the key to a map, or, if it is there, begins its time anew.

@@ -96,6 +96,8 @@ fn fixed(settings: &L4Settings) -> Vec<Chain> {
     vec![
         plain(ChainName::Rejected, vec![rule([Step::Protocol(Transport::Tcp), Step::Reset]), rule([Step::Unreachable])]),
         plain(ChainName::Firewall, firewall()),
+        plain(ChainName::ToL7, to_l7()),
+        plain(ChainName::L7Source, l7_source()),
         plain(ChainName::Outside, frontends(SetName::ServicesOutside, SetName::NodePortsOutside)),
         plain(ChainName::Services, services()),
         plain(ChainName::Remember, remember()),
@@ -105,7 +107,12 @@ fn fixed(settings: &L4Settings) -> Vec<Chain> {
             ChainName::Output,
             Hook::Output,
             BEFORE_DSTNAT,
-            vec![rule([Step::Jump(ChainName::Firewall)]), rule([Step::Jump(ChainName::Services)])],
+            vec![
+                rule([Step::Jump(ChainName::Firewall)]),
+                // What comes from the proxy isn't sent back to it.
+                rule([not_in_set(&[Load::SourceAddress], SetName::L7Own), Step::Jump(ChainName::ToL7)]),
+                rule([Step::Jump(ChainName::Services)]),
+            ],
         ),
         base(ChainName::Input, Hook::Input, BEFORE_SRCNAT, vec![rule([Step::Translated, Step::Jump(ChainName::Remember)])]),
         base(ChainName::Postrouting, Hook::Postrouting, BEFORE_SRCNAT, postrouting(settings)),
@@ -132,7 +139,33 @@ fn prerouting(settings: &L4Settings) -> Vec<Rule> {
         }
     };
     outside.extend([Step::SourceIsLocal { negated: true }, Step::Jump(ChainName::Outside)]);
-    vec![rule([Step::Jump(ChainName::Firewall)]), Rule(outside), rule([Step::Jump(ChainName::Services)])]
+    vec![
+        // What stands for clients on this node comes in by no interface.
+        rule([in_set(&[Load::SourceAddress], SetName::L7Own), Step::Drop]),
+        rule([Step::Jump(ChainName::Firewall)]),
+        rule([Step::Jump(ChainName::ToL7)]),
+        Rule(outside),
+        rule([Step::Jump(ChainName::Services)]),
+    ]
+}
+
+/// The dead-man's switch: nobody has to close it.
+fn to_l7() -> Vec<Rule> {
+    let alive = || in_set(&[Load::Protocol], SetName::L7Alive);
+    let node = || in_set(&[Load::DestinationAddress], SetName::NodeAddresses);
+    let refused = Step::Goto(ChainName::Rejected);
+    vec![
+        rule([alive(), Step::Dnat { key: FRONTEND.to_vec(), map: SetName::L7Services }]),
+        rule([alive(), node(), Step::Dnat { key: NODE_PORT.to_vec(), map: SetName::L7NodePorts }]),
+        rule([in_set(&FRONTEND, SetName::L7Only), refused.clone()]),
+        rule([node(), in_set(&NODE_PORT, SetName::L7OnlyNodePorts), refused]),
+    ]
+}
+
+/// The client's address where the proxy asks for it by the source that it takes, else the node's.
+fn l7_source() -> Vec<Rule> {
+    let node = Step::Masquerade { fully_random: true, ports: None };
+    vec![rule([Step::SnatRange { map: SetName::L7Sources }]), rule([node])]
 }
 
 fn frontends(services: SetName, node_ports: SetName) -> Vec<Rule> {
@@ -190,9 +223,10 @@ fn service_source(settings: &L4Settings) -> Vec<Rule> {
 }
 
 fn postrouting(settings: &L4Settings) -> Vec<Rule> {
+    let l7 = rule([in_set(&[Load::SourceAddress], SetName::L7Own), Step::Goto(ChainName::L7Source)]);
     let services = rule([Step::Translated, Step::Jump(ChainName::ServiceSource)]);
     let egress = settings.egress.iter().flat_map(|egress| from_local_pods(settings).flat_map(|from| egress_rules(&from, egress)));
-    [services].into_iter().chain(egress).collect()
+    [l7, services].into_iter().chain(egress).collect()
 }
 
 /// Pod to outside. Ports can only be given for protocols that have some.
@@ -222,6 +256,10 @@ fn rule<const N: usize>(steps: [Step; N]) -> Rule {
 
 fn in_set(key: &[Load], set: SetName) -> Step {
     Step::InSet { key: key.to_vec(), set, negated: false }
+}
+
+fn not_in_set(key: &[Load], set: SetName) -> Step {
+    Step::InSet { key: key.to_vec(), set, negated: true }
 }
 
 fn concat(one: &[Load], other: &[Load]) -> Vec<Load> {

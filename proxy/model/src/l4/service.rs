@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use crate::app_protocol::AppProtocol;
 use crate::names::Name;
 
 /// A transport protocol of a Service port.
@@ -82,11 +83,31 @@ pub struct L4Service {
     /// healthCheckNodePort: where each node says whether it has endpoints.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub health_check_node_port: Option<u16>,
-    /// `rust-ingress.dev/l7: enabled`: its TCP traffic is redirected to the proxy of the node while that is alive.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub l7: bool,
+    /// Whether its TCP traffic is redirected to the proxy of the node (`rust-ingress.dev/l7`).
+    #[serde(skip_serializing_if = "L7::is_off")]
+    pub l7: L7,
     /// Its ports.
     pub ports: Vec<L4Port>,
+}
+
+/// Whether the TCP traffic of a Service goes through the proxy of the node that it comes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum L7 {
+    /// No: the kernel takes it to the endpoints.
+    #[default]
+    Off,
+    /// While the proxy is alive; else the kernel takes it to the endpoints.
+    Enabled,
+    /// Always: while the proxy isn't alive it is refused.
+    Required,
+}
+
+impl L7 {
+    /// Whether it is [`Self::Off`].
+    pub fn is_off(&self) -> bool {
+        *self == Self::Off
+    }
 }
 
 fn is_cluster(policy: &TrafficPolicy) -> bool {
@@ -104,6 +125,9 @@ pub struct L4Port {
     pub transport: Transport,
     /// The Service's port.
     pub port: u16,
+    /// The HTTP that is spoken on it (`appProtocol`), where its Service goes through the proxy; `None`: bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http: Option<AppProtocol>,
     /// The port on every node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node_port: Option<u16>,

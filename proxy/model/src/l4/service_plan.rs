@@ -1,15 +1,16 @@
 //! The elements of one Service on one node: its frontends, its node ports, their endpoints.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 
 use super::element::{Data, Element, Frontend, Key, NodePort, OUTSIDE, Verdict};
-use super::node::NodeFacts;
+use super::l7;
+use super::node::{L4Settings, NodeFacts};
 use super::rule::{By, ChainName};
 use super::ruleset::slots;
-use super::service::{L4Endpoint, L4Port, L4Service, TrafficPolicy};
+use super::service::{L4Endpoint, L4Port, L4Service, L7, TrafficPolicy, Transport};
 use super::set::{Family, SetName};
 use super::vet;
 use super::view::{View, is_here};
@@ -28,8 +29,9 @@ pub struct ServicePlan {
 }
 
 /// Plans a Service.
-pub fn plan_service(name: &ObjectRef, service: &L4Service, node: &NodeFacts) -> ServicePlan {
+pub fn plan_service(name: &ObjectRef, service: &L4Service, node: &NodeFacts, settings: &L4Settings) -> ServicePlan {
     let mut plan = ServicePlan { faults: vet::faults(name, service), ..ServicePlan::default() };
+    plan.faults.extend(l7::faults(name, service, node, settings));
     let families = vet::families(service);
     for family in &families {
         for address in service.cluster_ips.iter().filter(|address| serves(*family, **address)) {
@@ -39,7 +41,8 @@ pub fn plan_service(name: &ObjectRef, service: &L4Service, node: &NodeFacts) -> 
         for port in service.ports.iter().filter(|port| port.port != 0) {
             let endpoints = port.of_family(*family).filter(|endpoint| vet::fit_endpoint(endpoint.address, &families));
             let view = View::new(endpoints.take(vet::MOST_ENDPOINTS), node);
-            Port { family: *family, service, port, node, view: &view }.plan(&mut plan);
+            let proxy = l7::proxy(service, port, node, settings, *family);
+            Port { family: *family, service, port, node, view: &view, proxy }.plan(&mut plan);
         }
     }
     plan.elements.sort_unstable();
@@ -65,6 +68,8 @@ struct Port<'a> {
     port: &'a L4Port,
     node: &'a NodeFacts,
     view: &'a View<'a>,
+    /// Where the node's proxy takes it, if it does.
+    proxy: Option<SocketAddr>,
 }
 
 /// What clients of a kind get.
@@ -170,10 +175,25 @@ impl Port<'_> {
         for clients in clients {
             self.clients(plan, place, *clients);
         }
+        self.l7(plan, place, clients);
         if let Some(seconds) = self.service.affinity_s {
             let stick = Verdict::Jump(ChainName::Stick { by: place.by(), seconds });
             let set = place.set(SetName::Sticky, SetName::StickyNodePorts);
             plan.add(self.family, set, place.key(), Data::Verdict(stick));
+        }
+    }
+
+    /// Only where all clients see the same endpoints, and some: the proxy can't tell clients from outside, and what is dropped or
+    /// refused is so by the kernel.
+    fn l7(&self, plan: &mut ServicePlan, place: Place, clients: &[Clients]) {
+        if let (Some(proxy), [only]) = (self.proxy, clients)
+            && !self.view.of(only.policy).is_empty()
+        {
+            let set = place.set(SetName::L7Services, SetName::L7NodePorts);
+            plan.add(self.family, set, place.key(), Data::Endpoint(proxy));
+        }
+        if self.service.l7 == L7::Required && self.port.transport == Transport::Tcp {
+            plan.add(self.family, place.set(SetName::L7Only, SetName::L7OnlyNodePorts), place.key(), Data::None);
         }
     }
 

@@ -83,6 +83,20 @@ pub enum SetName {
     NodePortAffinity,
     /// Destinations that see the Pod's address.
     NonMasquerade,
+    /// TCP, for as long as the L7 proxy of this node is alive: who programs the node refreshes it, and it ends by itself.
+    L7Alive,
+    /// Where the proxy's own connections to endpoints come from ([`super::l7`]).
+    L7Own,
+    /// Frontend → the proxy of this node.
+    L7Services,
+    /// As `L7Services`, for node ports.
+    L7NodePorts,
+    /// Frontends that are refused while the proxy isn't alive.
+    L7Only,
+    /// As `L7Only`, for node ports.
+    L7OnlyNodePorts,
+    /// Range of the proxy's sources → range of the clients that they stand for.
+    L7Sources,
 }
 
 /// One field of a key.
@@ -107,6 +121,8 @@ pub enum DataType {
     Verdict,
     /// Address . port.
     Endpoint,
+    /// A range of addresses.
+    Range,
 }
 
 /// A declaration.
@@ -120,12 +136,15 @@ pub struct Set {
     pub data: DataType,
     /// A field of the key is a range.
     pub interval: bool,
-    /// Rules add to it, and what they add ends by itself.
+    /// What is in it ends by itself.
+    pub expires: bool,
+    /// Rules add to it; what they add ends by itself.
     pub dynamic: bool,
     /// How many elements fit.
     pub size: u32,
 }
 
+const PROTOCOL: &[FieldType] = &[FieldType::Protocol];
 const ADDRESS: &[FieldType] = &[FieldType::Address];
 const PAIR: &[FieldType] = &[FieldType::Address, FieldType::Address];
 const FRONTEND: &[FieldType] = &[FieldType::Address, FieldType::Protocol, FieldType::Port];
@@ -138,7 +157,7 @@ const SOURCE_NODE_PORT: &[FieldType] = &[FieldType::Address, FieldType::Protocol
 
 impl SetName {
     /// All, in order of declaration.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 29] = [
         Self::NodeAddresses,
         Self::LocalPods,
         Self::ClusterIps,
@@ -161,6 +180,13 @@ impl SetName {
         Self::Affinity,
         Self::NodePortAffinity,
         Self::NonMasquerade,
+        Self::L7Alive,
+        Self::L7Own,
+        Self::L7Services,
+        Self::L7NodePorts,
+        Self::L7Only,
+        Self::L7OnlyNodePorts,
+        Self::L7Sources,
     ];
 
     /// Its name in the kernel. No keyword of nft's, which can't be names there.
@@ -188,6 +214,13 @@ impl SetName {
             Self::Affinity => "affinity",
             Self::NodePortAffinity => "node-port-affinity",
             Self::NonMasquerade => "non-masquerade",
+            Self::L7Alive => "l7-alive",
+            Self::L7Own => "l7-own",
+            Self::L7Services => "l7-services",
+            Self::L7NodePorts => "l7-node-ports",
+            Self::L7Only => "l7-only",
+            Self::L7OnlyNodePorts => "l7-only-node-ports",
+            Self::L7Sources => "l7-sources",
         }
     }
 
@@ -195,6 +228,10 @@ impl SetName {
     fn key(self) -> &'static [FieldType] {
         match self {
             Self::NodeAddresses | Self::LocalPods | Self::ClusterIps | Self::ServiceCidrs | Self::NonMasquerade => ADDRESS,
+            Self::L7Own | Self::L7Sources => ADDRESS,
+            Self::L7Alive => PROTOCOL,
+            Self::L7Services | Self::L7Only => FRONTEND,
+            Self::L7NodePorts | Self::L7OnlyNodePorts => NODE_PORT,
             Self::Services | Self::ServicesOutside | Self::Firewalled => FRONTEND,
             Self::Masqueraded | Self::SourceKept | Self::Sticky => FRONTEND,
             Self::Endpoints => FRONTEND_INDEX,
@@ -213,6 +250,8 @@ impl SetName {
             Self::Services | Self::ServicesOutside | Self::NodePorts | Self::NodePortsOutside => DataType::Verdict,
             Self::Sticky | Self::StickyNodePorts => DataType::Verdict,
             Self::Endpoints | Self::NodePortEndpoints | Self::Affinity | Self::NodePortAffinity => DataType::Endpoint,
+            Self::L7Services | Self::L7NodePorts => DataType::Endpoint,
+            Self::L7Sources => DataType::Range,
             _ => DataType::None,
         }
     }
@@ -223,7 +262,9 @@ impl SetName {
             name: self,
             key: self.key(),
             data: self.data(),
-            interval: matches!(self, Self::LocalPods | Self::ServiceCidrs | Self::SourceRanges | Self::NonMasquerade),
+            interval: matches!(self, Self::LocalPods | Self::ServiceCidrs | Self::SourceRanges | Self::NonMasquerade)
+                || matches!(self, Self::L7Own | Self::L7Sources),
+            expires: self == Self::L7Alive,
             dynamic: matches!(self, Self::Affinity | Self::NodePortAffinity),
             size,
         }

@@ -40,6 +40,7 @@ fn write_set(f: &mut Formatter<'_>, family: Family, set: &Set) -> fmt::Result {
     let data = match set.data {
         DataType::None => String::new(),
         DataType::Verdict => " : verdict".into(),
+        DataType::Range => format!(" : interval {}", field(&FieldType::Address)),
         DataType::Endpoint => format!(" : {} . {}", field(&FieldType::Address), field(&FieldType::Port)),
     };
     let key: Vec<String> = set.key.iter().map(field).collect();
@@ -48,6 +49,9 @@ fn write_set(f: &mut Formatter<'_>, family: Family, set: &Set) -> fmt::Result {
     writeln!(f, "\t\tsize {}", set.size)?;
     if set.interval {
         writeln!(f, "\t\tflags interval")?;
+    }
+    if set.expires {
+        writeln!(f, "\t\tflags timeout")?;
     }
     if set.dynamic {
         writeln!(f, "\t\tflags dynamic,timeout")?;
@@ -93,6 +97,7 @@ fn write_step(f: &mut Formatter<'_>, family: Family, step: &Step) -> fmt::Result
         Step::InSet { key, set, negated } => write!(f, "{} {}@{set}", KeyText(ip, key), not(negated)),
         Step::Vmap { key, map } => write!(f, "{} vmap @{map}", KeyText(ip, key)),
         Step::Dnat { key, map } => write!(f, "dnat {ip} to {} map @{map}", KeyText(ip, key)),
+        Step::SnatRange { map } => write!(f, "snat {ip} prefix to {ip} saddr map @{map}"),
         Step::Update { map, key, data, seconds } => {
             write!(f, "update @{map} {{ {} timeout {seconds}s : {} }}", KeyText(ip, key), KeyText(ip, data))
         }
@@ -174,6 +179,7 @@ impl Display for Element {
             Data::None => Ok(()),
             Data::Verdict(verdict) => write!(f, " : {verdict}"),
             Data::Endpoint(endpoint) => write!(f, " : {} . {}", endpoint.ip(), endpoint.port()),
+            Data::Network(network) => write!(f, " : {}", Field::Network(network)),
         }
     }
 }

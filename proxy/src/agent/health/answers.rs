@@ -110,6 +110,7 @@ mod tests {
             name: "".into(),
             transport: Transport::Tcp,
             port: 80,
+            http: None,
             node_port: None,
             without: Vec::new(),
             endpoints: vec![endpoint],

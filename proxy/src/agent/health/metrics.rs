@@ -58,6 +58,9 @@ pub(in crate::agent) struct Metrics {
     /// Addresses of pools that this node answers for, and how often it took one over.
     pub(in crate::agent) held: Gauge,
     pub(in crate::agent) takeovers: Counter,
+    l7_frontends: Gauge,
+    l7_alive: Gauge,
+    l7_losses: Counter,
 }
 
 impl Default for Metrics {
@@ -81,6 +84,9 @@ impl Default for Metrics {
             flows: Counter::default(),
             held: Gauge::default(),
             takeovers: Counter::default(),
+            l7_frontends: Gauge::default(),
+            l7_alive: Gauge::default(),
+            l7_losses: Counter::default(),
         }
     }
 }
@@ -124,6 +130,21 @@ impl Metrics {
     /// So many UDP flows were forgotten.
     pub fn forgot(&self, flows: u64) {
         self.flows.inc_by(flows);
+    }
+
+    /// So many addresses and node ports go through the L7 proxy.
+    pub fn through_l7(&self, frontends: usize) {
+        self.l7_frontends.set(i64::try_from(frontends).unwrap_or(i64::MAX));
+    }
+
+    /// The kernel takes the L7 proxy for alive, or not any more.
+    pub fn l7_alive(&self, alive: bool) {
+        self.l7_alive.set(i64::from(alive));
+    }
+
+    /// The L7 proxy was gone, or silent, unasked.
+    pub fn l7_lost(&self) {
+        self.l7_losses.inc();
     }
 
     /// `/healthz` or `/livez` was asked.
@@ -178,6 +199,11 @@ impl Metrics {
         ours.register("udp_flows_forgotten", "UDP flows forgotten because their endpoint went", self.flows.clone());
         ours.register("addresses_held", "Addresses of pools that this node answers for", self.held.clone());
         ours.register("address_takeovers", "Times that this node began to answer for one", self.takeovers.clone());
+        let frontends = "Addresses and node ports of Services whose traffic goes through the L7 proxy of this node";
+        ours.register("l7_frontends", frontends, self.l7_frontends.clone());
+        let alive = "1 while the kernel sends them to the L7 proxy; 0: straight to the endpoints";
+        ours.register("l7_alive", alive, self.l7_alive.clone());
+        ours.register("l7_losses", "Times that the L7 proxy was gone or silent, unasked", self.l7_losses.clone());
         let pending = Gauge::<i64>::default();
         pending.set(i64::from(health.facts().pending.is_some()));
         ours.register("pending", "1 while the kernel lacks what it should have", pending);

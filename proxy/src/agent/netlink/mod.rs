@@ -21,6 +21,8 @@ pub mod flags {
     pub const DUMP: u16 = 0x300;
     /// Make it if it isn't there.
     pub const CREATE: u16 = 0x400;
+    /// Put it in the place of what is there.
+    pub const REPLACE: u16 = 0x100;
     /// Refuse if it is there already.
     pub const EXCLUSIVE: u16 = 0x200;
     /// Behind the others.

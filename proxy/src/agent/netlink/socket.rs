@@ -69,21 +69,20 @@ impl Netlink {
         self.port
     }
 
-    /// From now on doesn't hear what this port changed. The kernel drops that before it is queued: the news of our own 100,000
+    /// From now on doesn't hear what these ports changed. The kernel drops that before it is queued: the news of our own 100,000
     /// elements would push out those of others.
     ///
     /// # Errors
     /// The socket's.
-    pub fn ignore(&self, port: u32) -> io::Result<()> {
+    pub fn ignore<const N: usize>(&self, ports: [u32; N]) -> io::Result<()> {
         // Classic BPF over a datagram, all of whose messages are of one transaction: load the port of the first one's head,
-        // bytes 12 to 15, in network order; where it is this one keep nothing, else all.
+        // bytes 12 to 15, in network order; where it is one of these keep nothing, else all.
         let (load_word, jump_if_equal, give) = (0x20, 0x15, 0x06);
-        let filter = [
-            SockFilter::new(load_word, 0, 0, 12),
-            SockFilter::new(jump_if_equal, 0, 1, u32::from_be_bytes(port.to_ne_bytes())),
-            SockFilter::new(give, 0, 0, 0),
-            SockFilter::new(give, 0, 0, u32::MAX),
-        ];
+        let mut filter = vec![SockFilter::new(load_word, 0, 0, 12)];
+        for (port, left) in ports.iter().zip((1..=u8::try_from(N).unwrap_or(u8::MAX)).rev()) {
+            filter.push(SockFilter::new(jump_if_equal, left, 0, u32::from_be_bytes(port.to_ne_bytes())));
+        }
+        filter.extend([SockFilter::new(give, 0, 0, u32::MAX), SockFilter::new(give, 0, 0, 0)]);
         SockRef::from(&self.socket).attach_filter(&filter)
     }
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io::Write as _;
 
 use super::flags::REQUEST;
-use super::{HEAD, NESTED, NETFILTER_HEAD, aligned};
+use super::{HEAD, NESTED, aligned};
 
 /// Messages that are being written.
 ///
@@ -39,16 +39,21 @@ impl Messages {
 
     /// Adds a message: `nlmsghdr`, `nfgenmsg` (address family; resource, big endian), and what `body` writes.
     pub fn message(&mut self, kind: u16, flags: u16, sequence: u32, head: (u8, u16), body: impl FnOnce(&mut Self)) {
+        let (family, resource) = head;
+        let [high, low] = resource.to_be_bytes();
+        self.message_of(kind, flags, sequence, &[family, 0, high, low], body);
+    }
+
+    /// Adds a message of another subsystem than netfilter, with the head that stands there before the attributes.
+    pub fn message_of(&mut self, kind: u16, flags: u16, sequence: u32, head: &[u8], body: impl FnOnce(&mut Self)) {
         let begin = self.bytes.len();
         self.bytes.extend_from_slice(&[0; 4]);
         self.bytes.extend_from_slice(&kind.to_ne_bytes());
         self.bytes.extend_from_slice(&(flags | REQUEST).to_ne_bytes());
         self.bytes.extend_from_slice(&sequence.to_ne_bytes());
         self.bytes.extend_from_slice(&[0; 4]);
-        let (family, resource) = head;
-        self.bytes.extend_from_slice(&[family, 0]);
-        self.bytes.extend_from_slice(&resource.to_be_bytes());
-        debug_assert_eq!(self.bytes.len(), begin + HEAD + NETFILTER_HEAD);
+        debug_assert_eq!(self.bytes.len(), begin + HEAD);
+        self.bytes.extend_from_slice(head);
         body(self);
         match u32::try_from(self.bytes.len() - begin) {
             Ok(length) => self.patch(begin, &length.to_ne_bytes()),

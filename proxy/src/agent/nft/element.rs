@@ -135,6 +135,10 @@ fn data(m: &mut Messages, data: &Data) {
             e::verdict_data(m, 2, verdict);
         }
         Data::Endpoint(endpoint) => value(m, 2, &self::endpoint(*endpoint)),
+        Data::Network(network) => {
+            let ends = [Bound::First, Bound::Last].map(|bound| key(&[Field::Network(*network)], bound));
+            value(m, 2, &ends.concat());
+        }
     }
 }
 

@@ -216,6 +216,19 @@ pub(super) fn dnat(m: &mut Messages, family: u8, address: Register, port: Regist
     });
 }
 
+/// Rewrites the source to the address at the same place of the range in registers, first and last of it.
+pub(super) fn snat_range(m: &mut Messages, family: u8, first: Register, last: Register) {
+    // NF_NAT_RANGE_MAP_IPS and _NETMAP (linux/netfilter/nf_nat.h).
+    const SAME_PLACE: u32 = 1 << 0 | 1 << 6;
+    expression(m, "nat", |m| {
+        m.number(1, 0);
+        m.number(2, u32::from(family));
+        m.number(3, first.number());
+        m.number(4, last.number());
+        m.number(7, SAME_PLACE);
+    });
+}
+
 /// Rewrites the source to the address that the packet leaves with; flags of nf_nat.h, ports (first, last) in registers.
 pub(super) fn masquerade(m: &mut Messages, flags: u32, ports: Option<(Register, Register)>) {
     expression(m, "masq", |m| {

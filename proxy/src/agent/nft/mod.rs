@@ -9,6 +9,7 @@ mod element;
 mod expression;
 mod owner;
 mod ruleset;
+mod switch;
 mod takeover;
 
 use std::collections::BTreeMap;
@@ -23,6 +24,7 @@ use element::Change;
 
 pub use affinity::Pairs;
 pub use batch::{CommitError, Refusal};
+pub use switch::Switch;
 pub use takeover::{Taken, TakeoverError};
 
 /// Our tables in the kernel, in the network namespace of the thread that opened them.

@@ -101,8 +101,11 @@ fn shown(family: Family, field: FieldType) -> u32 {
     }
 }
 
-/// The type and the length of a concatenation.
+/// The type and the length of a concatenation; one field alone isn't padded.
 fn concatenated(family: Family, fields: &[FieldType]) -> (u32, u32) {
+    if let [only] = fields {
+        return (shown(family, *only), length(family, *only).into());
+    }
     fields.iter().fold((0, 0), |(kind, bytes), field| {
         (kind << 6 | shown(family, *field), bytes + u32::from(length(family, *field).next_multiple_of(4)))
     })
@@ -115,13 +118,18 @@ pub(super) const ENDPOINT: [FieldType; 2] = [FieldType::Address, FieldType::Port
 pub(super) fn add_set(batch: &mut Batch, family: Family, set: &Set) {
     const INTERVAL: u32 = 0x4;
     const MAP: u32 = 0x8;
-    const TIMEOUT: u32 = 0x10;
+    const EXPIRES: u32 = 0x10;
     const DYNAMIC: u32 = 0x20;
     const CONCATENATED: u32 = 0x80;
     // Only where a part of a key is a range does the kernel have to know the parts.
     let parts = set.interval && set.key.len() > 1;
-    let bits =
-        [(set.interval, INTERVAL), (set.data != DataType::None, MAP), (set.dynamic, TIMEOUT | DYNAMIC), (parts, CONCATENATED)];
+    let bits = [
+        (set.interval, INTERVAL),
+        (set.data != DataType::None, MAP),
+        (set.expires || set.dynamic, EXPIRES),
+        (set.dynamic, DYNAMIC),
+        (parts, CONCATENATED),
+    ];
     let bits = bits.into_iter().filter(|(yes, _)| *yes).fold(0, |all, (_, bit)| all | bit);
     let (kind, bytes) = concatenated(family, set.key);
     let number_in_batch = batch.next_number();
@@ -138,6 +146,10 @@ pub(super) fn add_set(batch: &mut Batch, family: Family, set: &Set) {
                 let (kind, bytes) = concatenated(family, &ENDPOINT);
                 m.number(6, kind);
                 m.number(7, bytes);
+            }
+            DataType::Range => {
+                m.number(6, shown(family, FieldType::Address));
+                m.number(7, 2 * u32::from(length(family, FieldType::Address)));
             }
         }
         m.number(10, number_in_batch);
@@ -166,6 +178,11 @@ fn steps(m: &mut Messages, family: Family, rule: &Rule) {
                 load(m, family, key, FIRST);
                 e::map(m, *map, FIRST, FIRST);
                 e::dnat(m, number(family), FIRST, FIRST.plus(registers(family, Load::DestinationAddress)));
+            }
+            Step::SnatRange { map } => {
+                load(m, family, &[Load::SourceAddress], FIRST);
+                e::map(m, *map, FIRST, FIRST);
+                e::snat_range(m, number(family), FIRST, FIRST.plus(registers(family, Load::SourceAddress)));
             }
             Step::Update { map, key, data, seconds } => update(m, family, (*map, *seconds), key, data),
             Step::Masquerade { fully_random, ports } => masquerade(m, *fully_random, *ports),

@@ -6,6 +6,7 @@ mod change;
 mod cluster_ip;
 mod elements;
 mod external;
+mod fallback;
 mod health;
 mod node_port;
 mod policy;
@@ -18,20 +19,36 @@ use anyhow::Result;
 use super::Report;
 use super::rig::Rig;
 
-/// Runs all.
-pub fn all(report: &mut Report) -> Result<()> {
-    bytes::all(report);
-    elements::all(report)?;
+/// A group's name, and what runs it.
+type Group = (&'static str, fn(&Rig, &mut Report) -> Result<()>);
+
+/// Runs the groups whose names contain a text.
+pub fn all(report: &mut Report, only: &str) -> Result<()> {
+    let groups: [Group; 11] = [
+        ("ClusterIP", cluster_ip::all),
+        ("NodePort", node_port::all),
+        ("external addresses", external::all),
+        ("pools", pool::all),
+        ("policies", policy::all),
+        ("affinity", affinity::all),
+        ("source", source::all),
+        ("change", change::all),
+        ("health", |rig, report| {
+            health::all(rig, report);
+            Ok(())
+        }),
+        ("takeover", |rig, report| {
+            takeover::all(rig, report);
+            Ok(())
+        }),
+        ("L7 Services", fallback::all),
+    ];
+    if "bytes".contains(only) {
+        bytes::all(report);
+    }
+    if "elements".contains(only) {
+        elements::all(report)?;
+    }
     let rig = Rig::make()?;
-    cluster_ip::all(&rig, report)?;
-    node_port::all(&rig, report)?;
-    external::all(&rig, report)?;
-    pool::all(&rig, report)?;
-    policy::all(&rig, report)?;
-    affinity::all(&rig, report)?;
-    source::all(&rig, report)?;
-    change::all(&rig, report)?;
-    health::all(&rig, report);
-    takeover::all(&rig, report);
-    Ok(())
+    groups.iter().filter(|(name, _)| name.contains(only)).try_for_each(|(_, run)| run(&rig, report))
 }

@@ -149,7 +149,7 @@ impl Kernel {
             Step::SourceIsLocal { negated } => if_so(state.source_is_local != *negated),
             Step::FromInterface { negated, .. } => if_so((state.origin == Origin::Pod) != *negated),
             Step::Translated => if_so(state.destination != state.original),
-            Step::Masquerade { .. } => Say::End(End::Masqueraded),
+            Step::Masquerade { .. } | Step::SnatRange { .. } => Say::End(End::Masqueraded),
             Step::Reset | Step::Unreachable => Say::End(End::Refused),
             Step::Drop => self.verdict(Verdict::Drop, state, walk),
             Step::Jump(to) => self.verdict(Verdict::Jump(*to), state, walk),

@@ -1,0 +1,205 @@
+//! `suite fallback`: a Service through the L7 proxy of its nodes on the test cluster, installed by the chart in place of kube-proxy,
+//! while that proxy is killed, stopped, out of memory, gone with its parent, or upgraded.
+//!
+//! Clients open 200 connections a second, half by ClusterIP from a node and half by NodePort from the outside world, both families
+//! in turn. The Pods answer with the headers that they got: what the proxy adds says which path was taken.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use clap::Args;
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::json;
+
+use super::faults::processes::{Part, find};
+use super::{Report, carrier};
+use crate::built;
+use crate::cluster::{Cluster, ECHO, KubeProxy, Options, Place, Stock};
+use crate::load::steady::{self, Elsewhere, falls_back};
+
+const NAMESPACE: &str = "suite-fallback";
+const NODE_PORT: u16 = 30_090;
+const EVERY: Duration = Duration::from_millis(10);
+/// Longer than Pods take to come on a machine under load.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// Less than the program needs: what is over it ends as the kernel ends what uses too much memory.
+const NO_MEMORY: &str = "1048576";
+
+/// What to run it with.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// A program that is built already, in place of a release build
+    #[arg(long, value_name = "FILE")]
+    program: Option<PathBuf>,
+    /// Only cases whose names hold this text
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    focus: String,
+}
+
+/// The cluster that it needs.
+pub fn cluster() -> Options {
+    Options { nodes: 2, kube_proxy: KubeProxy::None, ..Options::default() }
+}
+
+/// What happens, and how long it is watched.
+type Case = (&'static str, Duration, fn(&Scene<'_>) -> Result<()>);
+
+const CASES: [Case; 5] = [
+    ("the proxy is killed", Duration::from_secs(8), |scene| scene.signal(Part::Child, Signal::KILL)),
+    ("the proxy is stopped and hangs", Duration::from_secs(15), |scene| scene.signal(Part::Child, Signal::STOP)),
+    ("the proxy is killed by a limit on memory", Duration::from_secs(10), |scene| scene.out_of_memory()),
+    ("both processes are killed", Duration::from_secs(40), |scene| scene.both_killed()),
+    ("Helm upgrades the program", Duration::from_secs(20), |scene| scene.upgraded()),
+];
+
+struct Scene<'a> {
+    cluster: &'a Cluster,
+}
+
+/// Runs the suite; from inside the cluster's outside world.
+pub fn run(cluster: &Cluster, arguments: &Arguments) -> Result<Report> {
+    let program = match &arguments.program {
+        Some(program) => program.clone(),
+        None => built::release()?,
+    };
+    carrier::install(cluster, Some(&program), &[]).context("the chart can't be installed in place of kube-proxy")?;
+    cluster.load_stock(&[Stock::Echo])?;
+    let scene = Scene { cluster };
+    scene.serve()?;
+    let mut report = Report::new("fallback", cluster.describe());
+    for (name, watched, happens) in CASES.into_iter().filter(|(name, _, _)| name.contains(&arguments.focus)) {
+        let mut said = Vec::new();
+        report.case("200 connections a second", name, || scene.under_load(watched, happens, &mut said));
+        said.iter().for_each(|line| println!("        {line}"));
+        report.notes.extend(said.into_iter().map(|line| format!("{name}: {line}")));
+    }
+    cluster.kubectl(&["delete", "namespace", NAMESPACE, "--wait=false"])?;
+    carrier::alone(cluster)?;
+    Ok(report)
+}
+
+impl Scene<'_> {
+    /// Two echo servers, one a node, and their Service.
+    fn serve(&self) -> Result<()> {
+        let labels = json!({"app": "echo"});
+        let container = json!({
+            "name": "echo", "image": ECHO, "imagePullPolicy": "Never",
+            "env": [
+                {"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+                {"name": "NAMESPACE", "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}},
+            ],
+            "readinessProbe": {"tcpSocket": {"port": 3000}, "periodSeconds": 1},
+        });
+        let objects = [
+            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}),
+            json!({
+                "apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {"name": "echo", "namespace": NAMESPACE},
+                "spec": {"selector": {"matchLabels": labels}, "template": {"metadata": {"labels": labels}, "spec": {"containers": [container]}}},
+            }),
+            json!({
+                "apiVersion": "v1", "kind": "Service",
+                "metadata": {"name": "echo", "namespace": NAMESPACE, "annotations": {"rust-ingress.dev/l7": "enabled"}},
+                "spec": {
+                    "type": "NodePort", "ipFamilyPolicy": "PreferDualStack", "selector": labels,
+                    "ports": [{"name": "http", "port": 80, "targetPort": 3000, "nodePort": NODE_PORT, "appProtocol": "http"}],
+                },
+            }),
+        ];
+        self.cluster.apply(&objects.map(|object| object.to_string()).join("\n---\n"))?;
+        let status = ["-n", NAMESPACE, "rollout", "status", "daemonset/echo", "--timeout=120s"];
+        self.cluster.kubectl(&status).map(drop)
+    }
+
+    /// Where clients ask, and from where: node1's ClusterIP and NodePort, both families.
+    fn asked(&self) -> Result<Vec<(Place, SocketAddr)>> {
+        let query = ["-n", NAMESPACE, "get", "service", "echo", "-o", "jsonpath={.spec.clusterIPs[*]}"];
+        let node = self.cluster.nodes().next().context("a node")?;
+        let mut asked = Vec::new();
+        for address in self.cluster.kubectl(&query)?.split_whitespace() {
+            asked.push((Place::Network(node.0), SocketAddr::new(address.parse()?, 80)));
+        }
+        for address in [node.v4(), node.v6()] {
+            asked.push((Place::Wan, SocketAddr::new(address.parse()?, NODE_PORT)));
+        }
+        ensure!(asked.len() == 4, "the Service has not both families");
+        Ok(asked)
+    }
+
+    /// Asks all the while around an event, once every way goes through the proxy.
+    fn under_load(&self, watched: Duration, happens: fn(&Self) -> Result<()>, said: &mut Vec<String>) -> Result<()> {
+        let tool = std::env::current_exe()?.display().to_string();
+        let asked = self.asked()?;
+        for (place, to) in &asked {
+            self.until_proxied(*place, *to)?;
+        }
+        // Four ways, 200 connections a second together.
+        let start = |(place, to): &(Place, SocketAddr)| Elsewhere::start(self.cluster.command(*place, &[&tool])?, *to, EVERY * 2);
+        let clients: Vec<Elsewhere> = asked.iter().map(start).collect::<Result<_>>()?;
+        sleep(Duration::from_secs(2));
+        let at = steady::now();
+        let happened = happens(self);
+        sleep(watched);
+        let seen: Vec<_> = clients.into_iter().map(Elsewhere::stop).collect::<Result<_>>()?;
+        happened?;
+        for ((_, to), seen) in asked.iter().zip(seen) {
+            said.push(format!("{to}: {}", falls_back(&seen, at, true).with_context(|| to.to_string())?));
+        }
+        Ok(())
+    }
+
+    fn until_proxied(&self, place: Place, to: SocketAddr) -> Result<()> {
+        let begin = Instant::now();
+        let url = format!("http://{to}/");
+        loop {
+            let answer = self.cluster.run(place, &["curl", "-s", "-m", "2", &url]).unwrap_or_else(|error| format!("{error:#}"));
+            if answer.to_ascii_lowercase().contains("x-request-id") {
+                return Ok(());
+            }
+            ensure!(begin.elapsed() < PATIENCE, "{to} isn't served through the proxy: {answer}");
+            sleep(Duration::from_millis(100));
+        }
+    }
+
+    fn signal(&self, part: Part, signal: Signal) -> Result<()> {
+        Ok(kill_process(find(self.cluster, 1, part)?, signal)?)
+    }
+
+    fn both_killed(&self) -> Result<()> {
+        let child = find(self.cluster, 1, Part::Child)?;
+        self.signal(Part::Parent, Signal::KILL)?;
+        // It hears of its parent's end, and may be gone already.
+        let _ = kill_process(child, Signal::KILL);
+        Ok(())
+    }
+
+    /// The limit is the child's alone: of a container that is over its limit, the kernel chooses who ends.
+    fn out_of_memory(&self) -> Result<()> {
+        let child = find(self.cluster, 1, Part::Child)?;
+        let folder = limited(child)?;
+        let began = Instant::now();
+        while find(self.cluster, 1, Part::Child).is_ok_and(|now| now == child) {
+            ensure!(began.elapsed() < PATIENCE, "the kernel doesn't end what is over its limit");
+            sleep(Duration::from_millis(20));
+        }
+        Ok(fs::remove_dir(folder)?)
+    }
+
+    fn upgraded(&self) -> Result<()> {
+        carrier::with(self.cluster, &[&format!("podAnnotations.upgraded=at-{}", steady::now())])
+    }
+}
+
+/// Moves a process into a memory cgroup with a limit that it is over; gives the cgroup.
+fn limited(process: Pid) -> Result<PathBuf> {
+    let v2 = PathBuf::from("/sys/fs/cgroup/cgroup.controllers").exists();
+    let (top, limit) = if v2 { ("/sys/fs/cgroup", "memory.max") } else { ("/sys/fs/cgroup/memory", "memory.limit_in_bytes") };
+    let folder = PathBuf::from(top).join("rust-ingress-suite-fallback");
+    fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
+    fs::write(folder.join("cgroup.procs"), process.as_raw_nonzero().to_string()).context("moving the process")?;
+    fs::write(folder.join(limit), NO_MEMORY).context("the limit")?;
+    Ok(folder)
+}
