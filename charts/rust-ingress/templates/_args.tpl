@@ -117,6 +117,9 @@
 {{- with .nodePortAddresses }}
 - --nodeport-addresses={{ join "," . }}
 {{- end }}
+{{- if not .localhostNodePorts }}
+- --localhost-nodeports=false
+{{- end }}
 {{- with .localPods }}
 - --local-pods={{ . }}
 {{- end }}

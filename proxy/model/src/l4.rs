@@ -23,7 +23,7 @@ pub mod vet;
 pub mod view;
 
 pub use element::{Data, Element, Field, Frontend, Key, NodePort, Verdict};
-pub use node::{EgressSnat, L4Settings, LocalPods, NodeFacts, NodePortAddresses};
+pub use node::{EgressSnat, L4Settings, LocalPods, LoopbackPorts, NodeFacts, NodePortAddresses};
 pub use plan::{Plan, PlanChange};
 pub use pool::{AddressRange, Pool};
 pub use rule::{Base, By, Chain, ChainName, Hook, Load, Rule, Step};

@@ -13,6 +13,7 @@ mod alive;
 pub mod conntrack;
 mod drift;
 mod health;
+mod localhost;
 pub mod netlink;
 pub mod nft;
 mod route;
@@ -37,9 +38,10 @@ pub use sysctl::Sysctl;
 use address::{Addresses, Answering};
 use drift::Watch;
 use health::{Health, Server};
+use localhost::Localhost;
 use netlink::Netlink;
 use nft::{CommitError, Switch, Tables, Taken, TakeoverError};
-use state::State;
+use state::{Beside, State};
 
 /// Address families in netlink's heads (`AF_INET`, `AF_INET6`).
 const IPV4: u8 = 2;
@@ -88,7 +90,7 @@ impl Agent {
     ///
     /// # Errors
     /// No nf_tables, no thread.
-    pub fn start(options: Options) -> Result<Self, StartError> {
+    pub fn start(mut options: Options) -> Result<Self, StartError> {
         let tables = Tables::open().map_err(StartError::Netlink)?;
         sysctl::apply(&options.sysctls);
         let health = Arc::new(Health::default());
@@ -96,7 +98,10 @@ impl Agent {
         let addresses = Addresses::new(health.metrics.clone());
         let ports = [tables.port(), alive.port()];
         let server = Server::start(&options.ports, health.clone()).map_err(StartError::Thread)?;
-        let state = Arc::new(Mutex::new(State::new(options.settings, tables, (health, server), alive.clone())?));
+        let localhost = options.settings.loopback.map(|ports| Localhost::start(ports).map_err(StartError::Thread)).transpose()?;
+        options.settings.loopback = localhost.as_ref().map(Localhost::ports);
+        let beside = Beside { health, server, alive: alive.clone(), localhost };
+        let state = Arc::new(Mutex::new(State::new(options.settings, tables, beside)?));
         let watch = Watch::start(state.clone(), ports)?;
         let answering = Answering::start(&addresses).map_err(StartError::Thread)?;
         Ok(Self { state, watch, addresses, _answering: answering, alive })

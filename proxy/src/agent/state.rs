@@ -15,6 +15,7 @@ use super::addresses;
 use super::alive::Alive;
 use super::conntrack;
 use super::health::{Health, Server};
+use super::localhost::Localhost;
 use super::netlink::Netlink;
 use super::nft::{CommitError, Pairs, Tables};
 use super::route;
@@ -57,41 +58,28 @@ pub(super) struct State {
     sticky: bool,
     /// Whether the routes of the L7 proxy's sources are there.
     routes: bool,
-    alive: Alive,
     counters: Counters,
-    health: Arc<Health>,
-    server: Server,
+    beside: Beside,
+}
+
+/// What works beside it.
+#[derive(Debug)]
+pub(super) struct Beside {
+    pub health: Arc<Health>,
+    pub server: Server,
+    pub alive: Alive,
+    pub localhost: Option<Localhost>,
 }
 
 impl State {
     /// Nothing planned, nothing known.
-    pub fn new(
-        settings: L4Settings,
-        tables: Tables,
-        (health, server): (Arc<Health>, Server),
-        alive: Alive,
-    ) -> Result<Self, StartError> {
+    pub fn new(settings: L4Settings, tables: Tables, beside: Beside) -> Result<Self, StartError> {
         let conntrack = Netlink::open(0).map_err(StartError::Netlink)?;
         let route = Netlink::open_route().map_err(StartError::Netlink)?;
         let (plan, published) = (Plan::empty(settings), Snapshot::default());
         let counters = Counters::default();
         let (written, begun, successor, sticky, routes) = (false, false, None, false, false);
-        Ok(Self {
-            tables,
-            conntrack,
-            route,
-            plan,
-            published,
-            written,
-            begun,
-            successor,
-            sticky,
-            routes,
-            alive,
-            counters,
-            health,
-            server,
-        })
+        Ok(Self { tables, conntrack, route, plan, published, written, begun, successor, sticky, routes, counters, beside })
     }
 
     /// See [`super::Agent::publish`].
@@ -107,24 +95,27 @@ impl State {
         let first = !std::mem::replace(&mut self.begun, true);
         let sticky = |((_, set), _): (&(Family, SetName), &usize)| matches!(set, SetName::Sticky | SetName::StickyNodePorts);
         self.sticky |= self.plan.counts().iter().any(sticky);
-        self.server.check_at(&self.health.planned(&old, &self.plan));
+        self.beside.server.check_at(&self.beside.health.planned(&old, &self.plan));
+        if let Some(localhost) = &self.beside.localhost {
+            localhost.carry_to(self.plan.node_port_addresses());
+        }
         // The plan of one that is overtaken is kept for when the other is gone.
         let overtaken = !first && self.is_overtaken();
         let written = match self.written {
             _ if overtaken => {
-                self.health.written();
+                self.beside.health.written();
                 Ok(())
             }
             true => self.change(&change),
             false => self.write(),
         };
-        self.alive.want(if self.successor.is_none() { through_l7(&self.plan) } else { 0 });
+        self.beside.alive.want(if self.successor.is_none() { through_l7(&self.plan) } else { 0 });
         let stale = if first { stale::all(&self.plan) } else { stale::between(&old, &self.plan) };
         match conntrack::forget(&mut self.conntrack, &stale) {
             Ok(count) => {
                 let count = u64::try_from(count).unwrap_or_default();
                 self.counters.flows_forgotten += count;
-                self.health.metrics.forgot(count);
+                self.beside.health.metrics.forgot(count);
             }
             Err(error) => {
                 tracing::warn!(%error, "stale UDP flows can't be forgotten: clients may send to endpoints that are gone");
@@ -208,7 +199,7 @@ impl State {
             return self.distrust();
         }
         self.counters.drifts += 1;
-        self.health.metrics.drifted();
+        self.beside.health.metrics.drifted();
         self.distrust();
         if self.settle() && self.written {
             tracing::warn!("another program changed our nftables tables; they are as they should be again");
@@ -217,7 +208,7 @@ impl State {
 
     /// Takes nothing for granted any more.
     pub fn distrust(&mut self) {
-        self.alive.want(if self.successor.is_none() { through_l7(&self.plan) } else { 0 });
+        self.beside.alive.want(if self.successor.is_none() { through_l7(&self.plan) } else { 0 });
         self.written = false;
     }
 
@@ -231,7 +222,7 @@ impl State {
         let now = SystemTime::now();
         // A clock ahead of ours says nothing.
         let took = triggered.iter().filter_map(|time| now.duration_since(*time).ok());
-        took.for_each(|took| self.health.metrics.programmed(took));
+        took.for_each(|took| self.beside.health.metrics.programmed(took));
     }
 
     /// What was done so far.
@@ -247,14 +238,14 @@ impl State {
         self.successor = self.tables.successor(self.successor);
         if self.successor.is_none() {
             tracing::info!("the agent that had taken over is gone; this one programs the node's Services again");
-            self.alive.want(through_l7(&self.plan));
+            self.beside.alive.want(through_l7(&self.plan));
         }
         self.successor.is_some()
     }
 
     fn change(&mut self, change: &PlanChange) -> Result<(), CommitError> {
         if change.is_empty() {
-            self.health.written();
+            self.beside.health.written();
             return Ok(());
         }
         let begin = Instant::now();
@@ -269,7 +260,7 @@ impl State {
             Err(error) => {
                 if error.is_drift() {
                     self.counters.drifts += 1;
-                    self.health.metrics.drifted();
+                    self.beside.health.metrics.drifted();
                 }
                 self.failed();
                 tracing::warn!(%error, "a change to the kernel's tables was refused; all of them are written anew");
@@ -296,13 +287,13 @@ impl State {
 
     fn synced(&mut self, everything: bool, took: Duration) {
         self.counters.last = took;
-        self.health.metrics.synced(everything, took);
-        self.health.written();
+        self.beside.health.metrics.synced(everything, took);
+        self.beside.health.written();
     }
 
     fn failed(&mut self) {
         self.counters.failures += 1;
-        self.health.metrics.failed();
+        self.beside.health.metrics.failed();
     }
 
     /// Clients of endpoints that are gone choose anew; those of endpoints that only moved to another index don't.

@@ -3,10 +3,10 @@
 use std::str::FromStr;
 
 use anyhow::bail;
-use clap::Args;
+use clap::{ArgAction, Args};
 use ipnet::IpNet;
 use rust_ingress_model::Name;
-use rust_ingress_model::l4::{EgressSnat, L4Settings, LocalPods, NodePortAddresses};
+use rust_ingress_model::l4::{EgressSnat, L4Settings, LocalPods, LoopbackPorts, NodePortAddresses};
 
 use super::cluster::dns_name;
 use super::network;
@@ -35,6 +35,9 @@ pub(in crate::cli) struct CarryArgs {
     /// Where NodePorts are served: on the node's primary addresses, or on all of its addresses in these networks
     #[arg(long, value_name = "primary|CIDR,…", default_value = "primary")]
     nodeport_addresses: NodePorts,
+    /// Serve them at 127.0.0.1 and ::1 as well, to programs of the node itself, TCP
+    #[arg(long, value_name = "true|false", default_value_t = true, action = ArgAction::Set)]
+    localhost_nodeports: bool,
     /// The Pod addresses of the whole cluster
     #[arg(long, value_name = "CIDR,…", value_delimiter = ',', value_parser = network)]
     cluster_cidr: Vec<IpNet>,
@@ -67,6 +70,9 @@ pub(in crate::cli) struct CarryArgs {
     #[arg(long, value_name = "FIRST-LAST", requires = "egress_snat", value_parser = ports)]
     to_ports: Option<(u16, u16)>,
 }
+
+/// Where connections to NodePorts at loopback addresses are taken, if nobody has these ports.
+const LOOPBACK: LoopbackPorts = LoopbackPorts { v4: 9904, v6: Some(9904) };
 
 /// `--nodeport-addresses`
 #[derive(Clone)]
@@ -137,6 +143,7 @@ impl CarryArgs {
             local_pods,
             masquerade_all: self.masquerade_all,
             l7_port: Some(self.l7_port),
+            loopback: self.localhost_nodeports.then_some(LOOPBACK),
             egress: self.egress_snat.then_some(egress),
         })
     }
@@ -197,8 +204,10 @@ mod tests {
 
     #[test]
     fn without_flags_nothing_but_the_node_s_own_is_assumed() {
-        assert_eq!(settings("--l4"), Ok(L4Settings { l7_port: Some(9903), ..L4Settings::default() }));
-        assert_eq!(settings("--l4-only"), Ok(L4Settings::default()), "no proxy");
+        let alone = L4Settings { loopback: Some(LOOPBACK), ..L4Settings::default() };
+        assert_eq!(settings("--l4"), Ok(L4Settings { l7_port: Some(9903), ..alone.clone() }));
+        assert_eq!(settings("--l4-only"), Ok(alone), "no proxy");
+        assert_eq!(settings("--l4-only --localhost-nodeports false"), Ok(L4Settings::default()));
     }
 
     #[test]

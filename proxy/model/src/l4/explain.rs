@@ -161,7 +161,7 @@ fn origin(plan: &Plan, source: IpAddr) -> Origin {
         // Interfaces can't be seen from here; what comes from the node's own range comes in by one of theirs.
         _ => &node.pod_cidrs,
     };
-    if is_among(source, &node.addresses) || is_among(source, &node.interface_addresses) {
+    if source.is_loopback() || is_among(source, &node.addresses) || is_among(source, &node.interface_addresses) {
         Origin::Node
     } else if pods.iter().any(|cidr| cidr.contains(&source)) {
         Origin::Pod
@@ -173,6 +173,10 @@ fn origin(plan: &Plan, source: IpAddr) -> Origin {
 /// How a packet leaves, once its destination is known.
 fn hop(plan: &Plan, kernel: &Kernel, state: State) -> Hop {
     let to = state.destination;
+    if to.ip().is_loopback() && to != state.original {
+        let why = "the agent takes it there, and carries it to this NodePort at the node's own address";
+        return Hop { to, masqueraded: false, why };
+    }
     let node = plan.node();
     if is_among(to.ip(), &node.addresses) || is_among(to.ip(), &node.interface_addresses) {
         return Hop { to, masqueraded: false, why: "it is this node itself, so nothing leaves" };
@@ -201,7 +205,9 @@ fn hop(plan: &Plan, kernel: &Kernel, state: State) -> Hop {
 /// The Service whose frontend or node port the destination is.
 fn service(plan: &Plan, packet: &Packet) -> Option<(ObjectRef, Name)> {
     let (address, number) = (packet.destination.ip(), packet.destination.port());
-    let on_node = plan.node_port_addresses().contains(&address);
+    let taken = plan.settings().loopback.is_some_and(|ports| ports.of(Family::of(address)).is_some());
+    let at_loopback = taken && address.is_loopback() && packet.transport == Transport::Tcp;
+    let on_node = at_loopback || plan.node_port_addresses().contains(&address);
     plan.services().iter().find_map(|(name, service)| {
         let mut addresses = service.cluster_ips.iter().chain(&service.external_ips).chain(&service.load_balancer_ips);
         let mine = addresses.any(|other| *other == address);

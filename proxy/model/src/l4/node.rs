@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use super::set::Family;
 use crate::names::Name;
 
 /// This node, from its Node object and its interfaces.
@@ -45,9 +46,33 @@ pub struct L4Settings {
     /// Where the L7 proxy of this node takes what is redirected to it; `None`: there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub l7_port: Option<u16>,
+    /// Where NodePorts are taken that programs of this node ask for at a loopback address; `None`: nowhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub loopback: Option<LoopbackPorts>,
     /// Give connections of this node's Pods to the outside the node's address.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub egress: Option<EgressSnat>,
+}
+
+/// Ports at 127.0.0.1 and ::1 where the agent takes connections to NodePorts, to carry them to the node's own address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LoopbackPorts {
+    /// At 127.0.0.1.
+    pub v4: u16,
+    /// At ::1, where there is IPv6.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub v6: Option<u16>,
+}
+
+impl LoopbackPorts {
+    /// That of a family.
+    pub fn of(&self, family: Family) -> Option<u16> {
+        match family {
+            Family::Ipv4 => Some(self.v4),
+            Family::Ipv6 => self.v6,
+        }
+    }
 }
 
 /// On which addresses NodePorts are served (`--nodeport-addresses`). Never on loopback.

@@ -26,6 +26,7 @@ pub fn node_elements(node: &NodeFacts, settings: &L4Settings, service_cidrs: &[I
     let local_pods = local_pods(node, settings);
     let keep = settings.egress.iter().flat_map(|egress| non_masquerade(egress, local_pods, service_cidrs)).collect::<Vec<_>>();
     let mut elements: Vec<Element> = node_ports
+        .chain(networks(SetName::Loopback, &loopback(settings)))
         .chain(networks(SetName::LocalPods, local_pods))
         .chain(networks(SetName::ServiceCidrs, service_cidrs))
         .chain(networks(SetName::NonMasquerade, &keep))
@@ -36,7 +37,15 @@ pub fn node_elements(node: &NodeFacts, settings: &L4Settings, service_cidrs: &[I
     elements
 }
 
-/// Where NodePorts are served. Not on loopback: that is the proxy's (KEP-6032).
+/// Addresses of a host to itself, where NodePorts are taken there (KEP-6032).
+fn loopback(settings: &L4Settings) -> Vec<IpNet> {
+    let v4 = IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8));
+    let v6 = IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::LOCALHOST, 128));
+    let ports = settings.loopback.iter();
+    ports.flat_map(|ports| [Some(v4), ports.v6.map(|_| v6)]).flatten().collect()
+}
+
+/// Where NodePorts are served in the kernel. Not on loopback: see [`L4Settings::loopback`].
 pub fn node_port_addresses(node: &NodeFacts, settings: &L4Settings) -> Vec<IpAddr> {
     let fit = |address: &IpAddr| unfit(*address).is_none();
     match &settings.node_port_addresses {

@@ -166,6 +166,8 @@ pub enum Step {
         /// A map of ranges.
         map: SetName,
     },
+    /// DNATs to a port of this host, at loopback where the packet is sent by it; only after [`Step::Protocol`].
+    Redirect(u16),
     /// Adds the key to a map, or, if it is there, begins its time anew.
     Update {
         /// A dynamic map of endpoints.

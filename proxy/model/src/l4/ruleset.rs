@@ -53,7 +53,7 @@ impl Ruleset {
         let size = |name: SetName| sizes.get(&name).copied().unwrap_or(DEFAULT_SIZE).max(DEFAULT_SIZE);
         let sets = SetName::ALL.into_iter().map(|name| name.declaration(size(name))).collect();
         let on_demand = chains.iter().copied().filter_map(on_demand);
-        Self { family, sets, chains: on_demand.chain(fixed(settings)).collect() }
+        Self { family, sets, chains: on_demand.chain(fixed(family, settings)).collect() }
     }
 }
 
@@ -90,7 +90,7 @@ pub fn on_demand(name: ChainName) -> Option<Chain> {
     Some(Chain { name, base: None, rules })
 }
 
-fn fixed(settings: &L4Settings) -> Vec<Chain> {
+fn fixed(family: Family, settings: &L4Settings) -> Vec<Chain> {
     let plain = |name, rules| Chain { name, base: None, rules };
     let base = |name, hook, priority, rules| Chain { name, base: Some(Base { hook, priority }), rules };
     vec![
@@ -103,17 +103,7 @@ fn fixed(settings: &L4Settings) -> Vec<Chain> {
         plain(ChainName::Remember, remember()),
         plain(ChainName::ServiceSource, service_source(settings)),
         base(ChainName::Prerouting, Hook::Prerouting, BEFORE_DSTNAT, prerouting(settings)),
-        base(
-            ChainName::Output,
-            Hook::Output,
-            BEFORE_DSTNAT,
-            vec![
-                rule([Step::Jump(ChainName::Firewall)]),
-                // What comes from the proxy isn't sent back to it.
-                rule([not_in_set(&[Load::SourceAddress], SetName::L7Own), Step::Jump(ChainName::ToL7)]),
-                rule([Step::Jump(ChainName::Services)]),
-            ],
-        ),
+        base(ChainName::Output, Hook::Output, BEFORE_DSTNAT, output(settings.loopback.and_then(|ports| ports.of(family)))),
         base(ChainName::Input, Hook::Input, BEFORE_SRCNAT, vec![rule([Step::Translated, Step::Jump(ChainName::Remember)])]),
         base(ChainName::Postrouting, Hook::Postrouting, BEFORE_SRCNAT, postrouting(settings)),
     ]
@@ -147,6 +137,25 @@ fn prerouting(settings: &L4Settings) -> Vec<Rule> {
         Rule(outside),
         rule([Step::Jump(ChainName::Services)]),
     ]
+}
+
+/// `loopback`: where NodePorts at loopback addresses are taken. They aren't in `node-addresses`: translated in the kernel, the
+/// answers would come to an address that nothing from outside may have.
+fn output(loopback: Option<u16>) -> Vec<Rule> {
+    let node_ports = [SetName::MasqueradedNodePorts, SetName::SourceKeptNodePorts];
+    let carried = loopback.into_iter().flat_map(|port| {
+        node_ports.map(|set| {
+            let to_loopback = in_set(&[Load::DestinationAddress], SetName::Loopback);
+            rule([to_loopback, Step::Protocol(Transport::Tcp), in_set(&NODE_PORT, set), Step::Redirect(port)])
+        })
+    });
+    let others = [
+        rule([Step::Jump(ChainName::Firewall)]),
+        // What comes from the proxy isn't sent back to it.
+        rule([not_in_set(&[Load::SourceAddress], SetName::L7Own), Step::Jump(ChainName::ToL7)]),
+        rule([Step::Jump(ChainName::Services)]),
+    ];
+    carried.chain(others).collect()
 }
 
 /// The dead-man's switch: nobody has to close it.

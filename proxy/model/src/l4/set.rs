@@ -41,6 +41,8 @@ impl Family {
 pub enum SetName {
     /// Addresses that NodePorts are served on.
     NodeAddresses,
+    /// Loopback addresses, where NodePorts are taken there.
+    Loopback,
     /// Sources of this node's Pods.
     LocalPods,
     /// ClusterIPs: a port of theirs that is in no map is rejected.
@@ -157,8 +159,9 @@ const SOURCE_NODE_PORT: &[FieldType] = &[FieldType::Address, FieldType::Protocol
 
 impl SetName {
     /// All, in order of declaration.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 30] = [
         Self::NodeAddresses,
+        Self::Loopback,
         Self::LocalPods,
         Self::ClusterIps,
         Self::ServiceCidrs,
@@ -193,6 +196,7 @@ impl SetName {
     pub fn name(self) -> &'static str {
         match self {
             Self::NodeAddresses => "node-addresses",
+            Self::Loopback => "loopback",
             Self::LocalPods => "local-pods",
             Self::ClusterIps => "cluster-ips",
             Self::ServiceCidrs => "service-cidrs",
@@ -228,7 +232,7 @@ impl SetName {
     fn key(self) -> &'static [FieldType] {
         match self {
             Self::NodeAddresses | Self::LocalPods | Self::ClusterIps | Self::ServiceCidrs | Self::NonMasquerade => ADDRESS,
-            Self::L7Own | Self::L7Sources => ADDRESS,
+            Self::Loopback | Self::L7Own | Self::L7Sources => ADDRESS,
             Self::L7Alive => PROTOCOL,
             Self::L7Services | Self::L7Only => FRONTEND,
             Self::L7NodePorts | Self::L7OnlyNodePorts => NODE_PORT,
@@ -263,7 +267,7 @@ impl SetName {
             key: self.key(),
             data: self.data(),
             interval: matches!(self, Self::LocalPods | Self::ServiceCidrs | Self::SourceRanges | Self::NonMasquerade)
-                || matches!(self, Self::L7Own | Self::L7Sources),
+                || matches!(self, Self::Loopback | Self::L7Own | Self::L7Sources),
             expires: self == Self::L7Alive,
             dynamic: matches!(self, Self::Affinity | Self::NodePortAffinity),
             size,

@@ -112,6 +112,7 @@ fn write_step(f: &mut Formatter<'_>, family: Family, step: &Step) -> fmt::Result
             }
             if *fully_random { f.write_str(" fully-random") } else { Ok(()) }
         }
+        Step::Redirect(port) => write!(f, "redirect to :{port}"),
         Step::Reset => f.write_str("reject with tcp reset"),
         Step::Unreachable => {
             write!(f, "reject with {} port-unreachable", if family == Family::Ipv4 { "icmp" } else { "icmpv6" })

@@ -229,6 +229,14 @@ pub(super) fn snat_range(m: &mut Messages, family: u8, first: Register, last: Re
     });
 }
 
+/// Rewrites the destination to this host and the port in a register; flags of nf_nat.h.
+pub(super) fn redirect(m: &mut Messages, port: Register, flags: u32) {
+    expression(m, "redir", |m| {
+        m.number(1, port.number());
+        m.number(3, flags);
+    });
+}
+
 /// Rewrites the source to the address that the packet leaves with; flags of nf_nat.h, ports (first, last) in registers.
 pub(super) fn masquerade(m: &mut Messages, flags: u32, ports: Option<(Register, Register)>) {
     expression(m, "masq", |m| {

@@ -185,6 +185,10 @@ fn steps(m: &mut Messages, family: Family, rule: &Rule) {
                 e::snat_range(m, number(family), FIRST, FIRST.plus(registers(family, Load::SourceAddress)));
             }
             Step::Update { map, key, data, seconds } => update(m, family, (*map, *seconds), key, data),
+            Step::Redirect(port) => {
+                e::immediate(m, FIRST, &port.to_be_bytes());
+                e::redirect(m, FIRST, PORTS);
+            }
             Step::Masquerade { fully_random, ports } => masquerade(m, *fully_random, *ports),
             Step::Reset => e::reject(m, Refusal::TcpReset),
             // Port unreachable is code 3 in ICMP and 4 in ICMPv6.

@@ -8,6 +8,7 @@ mod elements;
 mod external;
 mod fallback;
 mod health;
+mod localhost;
 mod node_port;
 mod policy;
 mod pool;
@@ -27,6 +28,7 @@ pub fn all(report: &mut Report, only: &str) -> Result<()> {
     let groups: [Group; 11] = [
         ("ClusterIP", cluster_ip::all),
         ("NodePort", node_port::all),
+        ("NodePort at loopback", localhost::all),
         ("external addresses", external::all),
         ("pools", pool::all),
         ("policies", policy::all),

@@ -143,6 +143,7 @@ impl Kernel {
                 _ => Say::NextRule,
             },
             Step::Dnat { key, map } => self.translate(chain, key, *map, state, walk),
+            Step::Redirect(port) => Say::End(End::Translated(vec![SocketAddr::new(state.destination.ip(), *port)])),
             // What it records changes nothing for this packet.
             Step::Update { .. } => Say::GoOn,
             Step::Protocol(transport) => if_so(*transport == state.transport),
