@@ -23,7 +23,9 @@ const PEER: &str = "passes with kube-proxy";
 const BEYOND: &str = "not known to pass with kube-proxy";
 /// Not for this cluster: the Internet, iperf, cloud providers, what the kernel or the CNI plugin lacks, and node ports on loopback,
 /// which only kube-proxy's iptables mode has.
-const NEVER: &str = r"Feature:Networking-|Internet connection|IPerf2|Provider:|Netpol|NetworkPolicy|Windows|PerformanceDNS|SCTPConnectivity|Feature:LoadBalancer|LocalhostNodePorts|Feature:Ingress\]|Feature:NEG|Feature:kubemci|Feature:GKE";
+const NEVER: &str = r"Feature:Networking-|Internet connection|IPerf2|Provider:|Netpol|NetworkPolicy|Windows|PerformanceDNS|SCTPConnectivity|Feature:LoadBalancer|Feature:Ingress\]|Feature:NEG|Feature:kubemci|Feature:GKE";
+/// What kube-proxy doesn't do in nftables mode, and we do.
+const BEYOND_KUBE_PROXY: &str = "Feature:LocalhostNodePorts";
 /// Alone or not at all: they change what other tests need, or take very long.
 const APART: &str = r"\[Serial\]|\[Slow\]|\[Disruptive\]";
 
@@ -158,7 +160,8 @@ fn ginkgo(arguments: &Arguments, programs: &Programs, cluster: &Cluster) -> Resu
     fs::create_dir_all(&folder)?;
     let report = folder.join("report.json");
     let _ = fs::remove_file(&report);
-    let skip = arguments.skip.iter().fold(arguments.part.skip(), |skip, more| format!("{skip}|{more}"));
+    let theirs = (cluster.options().kube_proxy != KubeProxy::None).then(|| BEYOND_KUBE_PROXY.to_owned());
+    let skip = arguments.skip.iter().chain(&theirs).fold(arguments.part.skip(), |skip, more| format!("{skip}|{more}"));
     let focus = arguments.focus.clone().unwrap_or_else(|| arguments.part.focus());
     let processes = if arguments.part == Part::Serial { 1 } else { arguments.processes };
     let mut line = vec![
