@@ -21,9 +21,9 @@ const BASELINE: &str = include_str!("services-kube-proxy.txt");
 /// The group of those tests, and of all others.
 const PEER: &str = "passes with kube-proxy";
 const BEYOND: &str = "not known to pass with kube-proxy";
-/// Not for this cluster: the Internet, iperf, cloud providers, what the kernel or the CNI plugin lacks, and node ports on loopback,
-/// which only kube-proxy's iptables mode has.
-const NEVER: &str = r"Feature:Networking-|Internet connection|IPerf2|Provider:|Netpol|NetworkPolicy|Windows|PerformanceDNS|SCTPConnectivity|Feature:LoadBalancer|Feature:Ingress\]|Feature:NEG|Feature:kubemci|Feature:GKE";
+/// Not for this cluster: the Internet, iperf, cloud providers, what the kernel or the CNI plugin lacks; and a registry whose images stand in
+/// files of agnhost's image, which here is made of its program alone.
+const NEVER: &str = r"Feature:Networking-|Internet connection|IPerf2|Provider:|Netpol|NetworkPolicy|Windows|PerformanceDNS|SCTPConnectivity|Feature:LoadBalancer|image from a registry exposed|Feature:Ingress\]|Feature:NEG|Feature:kubemci|Feature:GKE";
 /// What kube-proxy doesn't do in nftables mode, and we do.
 const BEYOND_KUBE_PROXY: &str = "Feature:LocalhostNodePorts";
 /// Alone or not at all: they change what other tests need, or take very long.
