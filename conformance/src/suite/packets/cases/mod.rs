@@ -25,7 +25,7 @@ type Group = (&'static str, fn(&Rig, &mut Report) -> Result<()>);
 
 /// Runs the groups whose names contain a text.
 pub fn all(report: &mut Report, only: &str) -> Result<()> {
-    let groups: [Group; 11] = [
+    let groups: [Group; 12] = [
         ("ClusterIP", cluster_ip::all),
         ("NodePort", node_port::all),
         ("NodePort at loopback", localhost::all),
