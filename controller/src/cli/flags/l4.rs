@@ -72,7 +72,7 @@ pub(in crate::cli) struct CarryArgs {
 }
 
 /// Where connections to NodePorts at loopback addresses are taken, if nobody has these ports.
-const LOOPBACK: LoopbackPorts = LoopbackPorts { v4: 9904, v6: Some(9904) };
+const LOOPBACK: LoopbackPorts = LoopbackPorts { v4: 9905, v6: Some(9905) };
 
 /// `--nodeport-addresses`
 #[derive(Clone)]

@@ -140,7 +140,7 @@ fn tables(rulesets: &[Ruleset], owner: u32) -> Batch {
 /// Rules that between them have every step: what `agent check` has the kernel look at, and what golden bytes are of.
 pub fn specimen() -> [Ruleset; 2] {
     let egress = EgressSnat { random_fully: true, to_ports: Some((40_000, 50_000)), ..EgressSnat::default() };
-    let loopback = Some(LoopbackPorts { v4: 9904, v6: Some(9904) });
+    let loopback = Some(LoopbackPorts { v4: 9905, v6: Some(9905) });
     let settings = L4Settings { egress: Some(egress), loopback, ..L4Settings::default() };
     let chains = [By::Frontend, By::NodePort].into_iter().flat_map(|by| {
         let choose = ChainName::Choose { by, outside: true, sticky: true, slots: 4 };

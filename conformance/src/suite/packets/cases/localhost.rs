@@ -13,7 +13,7 @@ use crate::suite::packets::talk::{self, Answer};
 
 const GROUP: &str = "NodePort at loopback";
 /// Where the agent takes connections.
-const TAKEN: u16 = 9904;
+const TAKEN: u16 = 9905;
 
 fn loopback(family: Family) -> IpAddr {
     match family {
