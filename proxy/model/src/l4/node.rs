@@ -93,7 +93,7 @@ pub enum LocalPods {
     /// By source: the node's Pod CIDRs.
     #[default]
     NodeCidrs,
-    /// By source: these CIDRs, as the whole cluster's Pod range. Sources are kept on the way to ClusterIPs only.
+    /// By source: these CIDRs, as the whole cluster's Pod range. Sources are kept on the way to all but NodePorts.
     Cidrs(Vec<IpNet>),
     /// By the interface that they come in from: names that begin so (`cali`, `veth`, a bridge's name).
     Interfaces(Vec<Name>),

@@ -131,14 +131,17 @@ fn redirects(name: &ObjectRef, service: &L4Service, node: &NodeFacts, settings: 
             let inside = frontends(port, *family, &service.cluster_ips);
             redirects.extend(of.redirect("", inside, stand, &view, service.internal));
             if service.external == TrafficPolicy::Cluster {
-                // In the range of the whole cluster a Pod of another node can't be told from one of this node.
-                let stand = stand.filter(|_| !matches!(settings.local_pods, LocalPods::Cidrs(_)));
+                let own = node_port_addresses(node, settings);
                 let outside = [&service.external_ips[..], &service.load_balancer_ips].concat();
-                let mut outside = frontends(port, *family, &outside);
-                outside.retain(|address| !service.cluster_ips.contains(&address.ip()));
-                let on_node = node_port_addresses(node, settings).into_iter().filter(|address| Family::of(*address) == *family);
-                outside.extend(on_node.filter_map(|address| Some(SocketAddr::new(address, port.node_port?))));
+                let outside = frontends(port, *family, &outside).into_iter();
+                let outside = outside.filter(|address| !service.cluster_ips.contains(&address.ip()));
+                let (mut at_node, outside): (Vec<_>, Vec<_>) = outside.partition(|address| own.contains(&address.ip()));
                 redirects.extend(of.redirect("/external", outside, stand, &view, TrafficPolicy::Cluster));
+                // A Pod of another node may ask here, which can't be told from one of this node in the range of the whole cluster.
+                let stand = stand.filter(|_| !matches!(settings.local_pods, LocalPods::Cidrs(_)));
+                let own = own.into_iter().filter(|address| Family::of(*address) == *family);
+                at_node.extend(own.filter_map(|address| Some(SocketAddr::new(address, port.node_port?))));
+                redirects.extend(of.redirect("/node-port", at_node, stand, &view, TrafficPolicy::Cluster));
             }
         }
     }

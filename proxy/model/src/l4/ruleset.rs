@@ -213,10 +213,10 @@ fn service_source(settings: &L4Settings) -> Vec<Rule> {
     let masquerade = || Step::Masquerade { fully_random: true, ports: None };
     let node = || in_set(&[Load::OriginalAddress], SetName::NodeAddresses);
     let hairpin = rule([in_set(&[Load::SourceAddress, Load::DestinationAddress], SetName::Hairpin), masquerade()]);
-    // A Pod of another node gets its answers through this one only where it asked its own node: at a ClusterIP, that is, and
-    // not at this node's NodePort. Sources of the whole cluster's range don't tell one from the other.
+    // A Pod asks its own node, and gets its answers through it, wherever it asks but at another node's NodePort. Sources of the
+    // whole cluster's range don't tell a Pod of this node from one of another.
     let in_range = matches!(settings.local_pods, LocalPods::Cidrs(_));
-    let own_way = in_range.then(|| in_set(&[Load::OriginalAddress], SetName::ClusterIps));
+    let own_way = in_range.then(|| not_in_set(&[Load::OriginalAddress], SetName::NodeAddresses));
     let keep =
         from_local_pods(settings).map(|from| Rule([from].into_iter().chain(own_way.clone()).chain([Step::Return]).collect()));
     let mut rules = vec![rule([Step::Jump(ChainName::Remember)]), hairpin];

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use anyhow::Result;
-use rust_ingress_model::l4::{L4Service, L4Settings};
+use rust_ingress_model::l4::{L4Service, L4Settings, LocalPods, TrafficPolicy};
 
 use crate::suite::Report;
 use crate::suite::packets::bed::{Bed, NODE_PORT, PORT, becomes, each, reached, seen, service};
@@ -63,8 +63,24 @@ pub fn all(rig: &Rig, report: &mut Report) -> Result<()> {
     );
     bed.publish(&[with_addresses(&["remote"])])?;
     bed.clean()?;
+    report.case(GROUP, "where Pods are told by the cluster's range: a Pod keeps its address, whatever the policy", || {
+        in_range(rig)
+    });
     report.case(GROUP, "control: without our rules nobody answers", || {
         each(|family, transport| becomes(&rig.pod1, transport, at::load_balancer(family), PORT, &Answer::Silence))
     });
     Ok(())
+}
+
+fn in_range(rig: &Rig) -> Result<()> {
+    let range = ["10.244.0.0/16", "fd00:244::/32"].iter().filter_map(|cidr| cidr.parse().ok()).collect();
+    let bed = Bed::start(rig, L4Settings { local_pods: LocalPods::Cidrs(range), ..L4Settings::default() })?;
+    for external in [TrafficPolicy::Cluster, TrafficPolicy::Local] {
+        bed.publish(&[L4Service { external, ..with_addresses(&["pod2"]) }])?;
+        each(|family, transport| {
+            seen(&rig.pod1, transport, (at::load_balancer(family), PORT), "pod2", at::pod1(family))?;
+            seen(&rig.pod1, transport, (at::external(family), PORT), "pod2", at::pod1(family))
+        })?;
+    }
+    bed.clean()
 }
