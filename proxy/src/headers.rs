@@ -13,7 +13,6 @@ use ipnet::IpNet;
 
 use crate::exchange::Exchange;
 use crate::options::Options;
-use crate::random::random;
 pub use kind::Kind;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -52,7 +51,7 @@ pub fn client_address<'h>(peer: IpAddr, chain: impl Iterator<Item = &'h [u8]>, p
     client
 }
 
-/// The request's id: a trusted proxy's, or 32 random hexadecimal digits. For finding a request again, not for secrets.
+/// The request's id: a trusted proxy's, or 32 random hexadecimal digits. Nobody can guess the next.
 pub fn request_id(given: Option<&[u8]>, believed: bool) -> HeaderValue {
     let given = given.filter(|id| believed && (1..=128).contains(&id.len()));
     given.and_then(|id| HeaderValue::from_bytes(id).ok()).unwrap_or_else(random_id)
@@ -66,7 +65,7 @@ pub fn given_id(headers: &HeaderMap) -> Option<&[u8]> {
 fn random_id() -> HeaderValue {
     // Arithmetic, not a table: the compiler makes vectors of it.
     let digit = |nibble: u8| nibble + if nibble < 10 { b'0' } else { b'a' - 10 };
-    let bytes = (u128::from(random()) << 64 | u128::from(random())).to_be_bytes();
+    let bytes = rand::random::<[u8; 16]>();
     let mut digits = [0u8; 32];
     for (pair, byte) in digits.as_chunks_mut::<2>().0.iter_mut().zip(bytes) {
         *pair = [digit(byte >> 4), digit(byte & 0xf)];

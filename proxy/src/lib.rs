@@ -21,7 +21,6 @@ pub mod local;
 pub mod observe;
 pub mod options;
 pub mod proxy;
-mod random;
 pub mod relay;
 pub mod respond;
 pub mod route;

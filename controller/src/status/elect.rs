@@ -1,6 +1,5 @@
 //! Holds the Lease, or waits for it: does what `lease` decides, and tells `run` until when we may write.
 
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::coordination::v1::Lease;
@@ -44,7 +43,7 @@ pub struct Elector {
 impl Elector {
     /// A candidate for the Lease `name` in `namespace`, called after its Pod.
     pub fn new(client: Client, namespace: &str, name: &str, pod: &str, term: watch::Sender<Term>) -> Self {
-        let identity = format!("{pod}_{:016x}", random());
+        let identity = format!("{pod}_{:016x}", rand::random::<u64>());
         let election = Election::new(identity, namespace.into(), name.into());
         let leases = Api::namespaced(client, namespace);
         Self { leases, name: name.into(), election, written: None, term, failure: None, leader: String::new() }
@@ -189,9 +188,5 @@ enum Failure {
 
 /// Up to half a second, so that candidates don't look all at once.
 fn jitter() -> Duration {
-    Duration::from_millis(random() % 500)
-}
-
-fn random() -> u64 {
-    RandomState::new().build_hasher().finish()
+    Duration::from_millis(fastrand::u64(..500))
 }

@@ -17,7 +17,6 @@ use super::Forwarder;
 use crate::body::Body;
 use crate::exchange::{Exchange, Protocol};
 use crate::fault::RequestFault;
-use crate::random::random;
 use crate::upstream::Upstreams;
 
 impl Forwarder {
@@ -93,5 +92,5 @@ pub(super) fn drawn<'f>(of_rule: &'f [Filter], of_backend: &'f [Filter]) -> Vec<
 }
 
 fn hits(mirror: &Mirror) -> bool {
-    random().checked_rem(mirror.of.into()).is_some_and(|point| point < mirror.share.into())
+    mirror.of > 0 && fastrand::u32(..mirror.of) < mirror.share
 }

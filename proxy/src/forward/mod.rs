@@ -28,7 +28,6 @@ use crate::fault::{Kind, RequestFault};
 use crate::filters::{self, Flow, Scene};
 use crate::observe::Observer;
 use crate::options::Options;
-use crate::random::random;
 use crate::upstream::{Local, LocalUpstream, Upstreams};
 pub(crate) use attempt::{Attempts, Failure};
 pub(crate) use course::Course;
@@ -135,7 +134,7 @@ impl Inner {
             return Ok(only);
         }
         let sum: u64 = rule.backends.iter().map(|one| u64::from(one.weight)).sum();
-        let mut point = random().checked_rem(sum).unwrap_or(0);
+        let mut point = fastrand::u64(..sum.max(1));
         let drawn = rule.backends.iter().find(|one| {
             let hit = point < u64::from(one.weight);
             point = point.saturating_sub(u64::from(one.weight));

@@ -19,7 +19,6 @@ use super::{Endpoint, Upstream, Upstreams};
 use crate::fault::{Kind, RequestFault};
 use crate::observe::{Observer, UpstreamMetrics};
 use crate::options::Options;
-use crate::random::random;
 
 /// What tells endpoints apart: address, transport, and the address that connections come from.
 type Place = (SocketAddr, Digest, Option<IpAddr>);
@@ -195,10 +194,9 @@ impl Local {
                 next % count
             }
             Balance::LeastRequest => {
-                let drawn = random();
-                let first = (drawn >> 32) as usize % count;
+                let first = fastrand::usize(..count);
                 // Another one than the first, each as likely.
-                let second = (first + 1 + (drawn as u32 as usize) % (count - 1)) % count;
+                let second = (first + 1 + fastrand::usize(..(count - 1).max(1))) % count;
                 match (all.get(first).filter(good), all.get(second).filter(good)) {
                     (Some(one), Some(other)) if other.in_flight() < one.in_flight() => return Some(other.clone()),
                     (Some(one), _) | (None, Some(one)) => return Some(one.clone()),

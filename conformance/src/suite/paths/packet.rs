@@ -13,7 +13,7 @@ use crate::cluster::{Node, Place};
 static PORTS: AtomicU16 = AtomicU16::new(40_000);
 
 /// How long a change may take from the API server to a node, on a slow machine.
-const SOON: Duration = Duration::from_secs(10);
+pub const SOON: Duration = Duration::from_secs(10);
 
 /// Who sends.
 pub enum Sender {

@@ -34,14 +34,14 @@ fn apply(rig: &Rig<'_>, object: &str) -> Result<()> {
     rig.cluster.kubectl(&["apply", "-f", &file.display().to_string()]).map(drop)
 }
 
-/// A question asked until it is answered, or for 20 s.
+/// A question asked until it is answered, or for 40 s: an earlier installation's Lease may have to run out.
 fn until<T>(what: &str, ask: impl Fn() -> Result<Option<T>>) -> Result<T> {
     let begin = Instant::now();
     loop {
         if let Some(answer) = ask()? {
             return Ok(answer);
         }
-        ensure!(begin.elapsed() < Duration::from_secs(20), "not within 20 s: {what}");
+        ensure!(begin.elapsed() < Duration::from_secs(40), "not within 40 s: {what}");
         sleep(Duration::from_millis(100));
     }
 }

@@ -1,11 +1,13 @@
 //! What was seen of a packet, beside what was predicted.
 
 use std::net::{IpAddr, SocketAddr};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
 use super::Rig;
-use super::packet::{Packet, Transport};
+use super::packet::{Packet, SOON, Transport};
 use crate::cluster::Place;
 
 /// What becomes of a packet's source, as `agent explain` says it.
@@ -48,11 +50,23 @@ fn reply(rig: &Rig<'_>, packet: &Packet<'_>) -> Result<(SocketAddr, SocketAddr)>
     address("src=", "sport=").zip(address("dst=", "dport=")).with_context(|| format!("conntrack says {line}"))
 }
 
+/// Asks `agent explain` until it knows a destination: endpoints that have just become ready may not be in the API yet.
+fn predicted(rig: &Rig<'_>, packet: &Packet<'_>, egress: bool) -> Result<(String, Predicted)> {
+    let begin = Instant::now();
+    loop {
+        let explained = rig.explain(packet.node, &packet.text(), egress)?;
+        match Predicted::read(&explained) {
+            Ok(predicted) => return Ok((explained, predicted)),
+            Err(error) if begin.elapsed() > SOON => return Err(error),
+            Err(_) => sleep(Duration::from_millis(100)),
+        }
+    }
+}
+
 /// Sends a packet and holds what was seen against what was predicted; gives a line of both.
 pub fn compare(rig: &Rig<'_>, packet: &Packet<'_>, egress: bool) -> Result<String> {
     let text = packet.text();
-    let explained = rig.explain(packet.node, &text, egress)?;
-    let predicted = Predicted::read(&explained)?;
+    let (explained, predicted) = predicted(rig, packet, egress)?;
     let source = packet.send(rig).with_context(|| format!("{text} isn't answered; agent explain says\n{explained}"))?;
     let (far, answers_to) = reply(rig, packet)?;
     let Some((_, what)) = predicted.destinations.iter().find(|(address, _)| *address == far) else {

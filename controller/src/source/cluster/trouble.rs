@@ -185,20 +185,13 @@ impl Backoff {
         let wait = (Self::FIRST * 2_u32.pow(self.failures.min(8))).min(most);
         self.failures = self.failures.saturating_add(1);
         // From three quarters of it to all of it.
-        wait * 3 / 4 + wait.mul_f64(chance() / 4.0)
+        wait * 3 / 4 + wait.mul_f64(fastrand::f64() / 4.0)
     }
 
     /// After an answer.
     pub(super) fn reset(&mut self) {
         self.failures = 0;
     }
-}
-
-/// From 0 to 1. The standard library's hashing keys are random, which is all that is needed here.
-fn chance() -> f64 {
-    use std::hash::{BuildHasher, Hasher};
-    let bits = std::hash::RandomState::new().build_hasher().finish();
-    f64::from(u32::try_from(bits >> 32).unwrap_or(0)) / f64::from(u32::MAX)
 }
 
 #[cfg(test)]
