@@ -1,8 +1,8 @@
 //! `suite fallback`: a Service through the L7 proxy of its nodes on the test cluster, installed by the chart in place of kube-proxy,
 //! while that proxy is killed, stopped, out of memory, gone with its parent, or upgraded.
 //!
-//! Clients open 200 connections a second, half by ClusterIP from a node and half by NodePort from the outside world, both families
-//! in turn. The Pods answer with the headers that they got: what the proxy adds says which path was taken.
+//! Clients open 200 connections a second: by ClusterIP from a node, by NodePort and by a load balancer's address from the outside
+//! world, in both families. The Pods answer with the headers that they got: what the proxy adds says which path was taken.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -23,7 +23,10 @@ use crate::load::steady::{self, Elsewhere, falls_back};
 
 const NAMESPACE: &str = "suite-fallback";
 const NODE_PORT: u16 = 30_090;
-const EVERY: Duration = Duration::from_millis(10);
+/// As another's load balancer wrote them; the outside world's routes to them lead to node1.
+const BALANCERS: [&str; 2] = ["203.0.113.9", "2001:db8:5::9"];
+/// 200 connections a second, shared by six ways.
+const EVERY: Duration = Duration::from_millis(30);
 /// Longer than Pods take to come on a machine under load.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Less than the program needs: what is over it ends as the kernel ends what uses too much memory.
@@ -70,6 +73,7 @@ pub fn run(cluster: &Cluster, arguments: &Arguments) -> Result<Report> {
     cluster.load_stock(&[Stock::Echo])?;
     let scene = Scene { cluster };
     scene.serve()?;
+    scene.balance("replace")?;
     let mut report = Report::new("fallback", cluster.describe());
     for (name, watched, happens) in CASES.into_iter().filter(|(name, _, _)| name.contains(&arguments.focus)) {
         let mut said = Vec::new();
@@ -77,6 +81,7 @@ pub fn run(cluster: &Cluster, arguments: &Arguments) -> Result<Report> {
         said.iter().for_each(|line| println!("        {line}"));
         report.notes.extend(said.into_iter().map(|line| format!("{name}: {line}")));
     }
+    scene.balance("del")?;
     cluster.kubectl(&["delete", "namespace", NAMESPACE, "--wait=false"])?;
     carrier::alone(cluster)?;
     Ok(report)
@@ -104,17 +109,30 @@ impl Scene<'_> {
                 "apiVersion": "v1", "kind": "Service",
                 "metadata": {"name": "echo", "namespace": NAMESPACE, "annotations": {"rust-ingress.dev/l7": "enabled"}},
                 "spec": {
-                    "type": "NodePort", "ipFamilyPolicy": "PreferDualStack", "selector": labels,
+                    "type": "LoadBalancer", "ipFamilyPolicy": "PreferDualStack", "selector": labels,
                     "ports": [{"name": "http", "port": 80, "targetPort": 3000, "nodePort": NODE_PORT, "appProtocol": "http"}],
                 },
             }),
         ];
         self.cluster.apply(&objects.map(|object| object.to_string()).join("\n---\n"))?;
+        let ingress = BALANCERS.map(|ip| json!({"ip": ip}));
+        let given = json!({"status": {"loadBalancer": {"ingress": ingress}}}).to_string();
+        let patch = ["-n", NAMESPACE, "patch", "service", "echo", "--subresource=status", "--type=merge", "-p", &given];
+        self.cluster.kubectl(&patch)?;
         let status = ["-n", NAMESPACE, "rollout", "status", "daemonset/echo", "--timeout=120s"];
         self.cluster.kubectl(&status).map(drop)
     }
 
-    /// Where clients ask, and from where: node1's ClusterIP and NodePort, both families.
+    /// The outside world's routes to the load balancer's addresses.
+    fn balance(&self, change: &str) -> Result<()> {
+        let node = self.cluster.nodes().next().context("a node")?;
+        for (address, through) in BALANCERS.into_iter().zip([node.v4(), node.v6()]) {
+            self.cluster.run(Place::Wan, &["ip", "route", change, address, "via", &through])?;
+        }
+        Ok(())
+    }
+
+    /// Where clients ask, and from where: the ClusterIP on node1, its NodePort and the load balancer's address, both families.
     fn asked(&self) -> Result<Vec<(Place, SocketAddr)>> {
         let query = ["-n", NAMESPACE, "get", "service", "echo", "-o", "jsonpath={.spec.clusterIPs[*]}"];
         let node = self.cluster.nodes().next().context("a node")?;
@@ -125,7 +143,10 @@ impl Scene<'_> {
         for address in [node.v4(), node.v6()] {
             asked.push((Place::Wan, SocketAddr::new(address.parse()?, NODE_PORT)));
         }
-        ensure!(asked.len() == 4, "the Service has not both families");
+        for address in BALANCERS {
+            asked.push((Place::Wan, SocketAddr::new(address.parse()?, 80)));
+        }
+        ensure!(asked.len() == 6, "the Service has not both families");
         Ok(asked)
     }
 
@@ -136,8 +157,7 @@ impl Scene<'_> {
         for (place, to) in &asked {
             self.until_proxied(*place, *to)?;
         }
-        // Four ways, 200 connections a second together.
-        let start = |(place, to): &(Place, SocketAddr)| Elsewhere::start(self.cluster.command(*place, &[&tool])?, *to, EVERY * 2);
+        let start = |(place, to): &(Place, SocketAddr)| Elsewhere::start(self.cluster.command(*place, &[&tool])?, *to, EVERY);
         let clients: Vec<Elsewhere> = asked.iter().map(start).collect::<Result<_>>()?;
         sleep(Duration::from_secs(2));
         let at = steady::now();

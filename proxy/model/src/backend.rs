@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::app_protocol::AppProtocol;
-use crate::filter::Filter;
 use crate::keystore::Fingerprint;
 use crate::names::{BackendKey, Name, ObjectRef};
 
@@ -108,26 +107,4 @@ pub enum BackendRef {
         /// The body, and the reason in the access log.
         reason: String,
     },
-}
-
-/// One of a rule's backends, with its share of the requests.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct WeightedBackend {
-    /// Where to.
-    pub backend: BackendRef,
-    /// Its share, relative to the sum over the rule; 0 gets nothing.
-    #[serde(default = "one", skip_serializing_if = "is_one")]
-    pub weight: u32,
-    /// Filters for requests to this backend alone.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub filters: Vec<Filter>,
-}
-
-fn one() -> u32 {
-    1
-}
-
-fn is_one(weight: &u32) -> bool {
-    *weight == 1
 }

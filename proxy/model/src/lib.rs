@@ -25,7 +25,7 @@ pub mod snapshot;
 pub mod status;
 
 pub use app_protocol::AppProtocol;
-pub use backend::{Backend, BackendRef, Discovery, Endpoint, WeightedBackend};
+pub use backend::{Backend, BackendRef, Discovery, Endpoint};
 pub use digest::{Digest, Part};
 pub use fault::{Fault, Reason, Report, Severity, Verdict, VerdictKind};
 pub use filter::{Filter, Guard, NativeFilter};
@@ -35,6 +35,6 @@ pub use keystore::{Fingerprint, KeyPair, KeyStore};
 pub use listener::{Certificate, Listener, ListenerAddress, Parent, Protocol, Section, TlsSet};
 pub use names::{BackendKey, HostPattern, ListenerName, Name, ObjectRef, PortRef, ReportKey, RouteSetName};
 pub use parts::PartMap;
-pub use route::{PathMatch, RouteMatch, Rule, Timeouts, VirtualHost};
+pub use route::{PathMatch, RouteMatch, Rule, Timeouts, VirtualHost, WeightedBackend};
 pub use snapshot::{RouteSet, Snapshot};
 pub use status::StatusPlan;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::backend::WeightedBackend;
+use crate::backend::BackendRef;
 use crate::filter::{Filter, Guard};
 use crate::names::{HostPattern, Name, ObjectRef};
 
@@ -47,6 +47,28 @@ pub struct Rule {
     /// Largest request body, in bytes; over it 413. `None`: the proxy's default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_body: Option<u64>,
+}
+
+/// One of a rule's backends, with its share of the requests.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WeightedBackend {
+    /// Where to.
+    pub backend: BackendRef,
+    /// Its share, relative to the sum over the rule; 0 gets nothing.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub weight: u32,
+    /// Filters for requests to this backend alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub filters: Vec<Filter>,
+}
+
+fn one() -> u32 {
+    1
+}
+
+fn is_one(weight: &u32) -> bool {
+    *weight == 1
 }
 
 /// What a request must be for a rule to take it: all of these.

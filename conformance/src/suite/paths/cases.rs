@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
+use super::ends::{client, like, outside, pods};
 use super::packet::{Packet, Sender};
 use super::seen::{BOTH, compare};
 use super::{Rig, egress, pool};
-use crate::cluster::layout::{WAN_V4, WAN_V6};
+use crate::cluster::layout::WAN_V4;
 use crate::cluster::{Node, Place};
 
 /// A case: sends, compares, and says what was seen.
@@ -41,42 +42,6 @@ fn container_to_container(rig: &Rig<'_>, said: &mut Vec<String>) -> Result<()> {
         ensure!(begin.elapsed() < Duration::from_secs(20), "the sidecar's log:\n{log}");
         std::thread::sleep(Duration::from_millis(500));
     }
-}
-
-/// A Pod: its name, node and addresses, IPv4 first.
-struct Pod {
-    name: String,
-    node: Node,
-    addresses: Vec<IpAddr>,
-}
-
-fn pods(rig: &Rig<'_>, namespace: &str, label: &str) -> Result<Vec<Pod>> {
-    let each = "jsonpath={range .items[*]}{.metadata.name} {.spec.nodeName} {.status.podIPs[*].ip}{\"\\n\"}{end}";
-    let text = rig.cluster.kubectl(&["-n", namespace, "get", "pods", "-l", label, "-o", each])?;
-    let pods = text.lines().filter_map(|line| {
-        let mut words = line.split_whitespace();
-        let (name, node) = (words.next()?.to_owned(), words.next()?);
-        let node = rig.cluster.nodes().find(|known| known.name() == node)?;
-        Some(Pod { name, node, addresses: words.filter_map(|word| word.parse().ok()).collect() })
-    });
-    Ok(pods.collect())
-}
-
-/// The client Pod of a path.
-pub fn client(rig: &Rig<'_>, namespace: &'static str) -> Result<(Sender, Node, Vec<IpAddr>)> {
-    rig.ready(namespace, "pod/client")?;
-    let each = "jsonpath={.spec.nodeName} {.status.podIPs[*].ip}";
-    let text = rig.cluster.kubectl(&["-n", namespace, "get", "pod", "client", "-o", each])?;
-    let mut words = text.split_whitespace();
-    let node = words.next().unwrap_or_default();
-    let node = rig.cluster.nodes().find(|known| known.name() == node).context("the client is on no node")?;
-    Ok((Sender::Pod { namespace, pod: "client".into() }, node, words.filter_map(|word| word.parse().ok()).collect()))
-}
-
-/// The address of a list that is of the family of another.
-pub fn like(addresses: &[IpAddr], other: IpAddr) -> Result<IpAddr> {
-    let found = addresses.iter().find(|address| address.is_ipv4() == other.is_ipv4());
-    found.copied().with_context(|| format!("there is no address of the family of {other}"))
 }
 
 fn pod_to_pod(rig: &Rig<'_>, said: &mut Vec<String>) -> Result<()> {
@@ -132,11 +97,6 @@ fn cluster_ip(rig: &Rig<'_>, said: &mut Vec<String>) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// The outside's own addresses.
-pub fn outside() -> Result<Vec<IpAddr>> {
-    Ok(vec![WAN_V4.parse()?, WAN_V6.parse()?])
 }
 
 fn node_port(rig: &Rig<'_>, said: &mut Vec<String>) -> Result<()> {

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use anyhow::{Context, Result, ensure};
 
-use super::cases::{client, like};
+use super::ends::{client, like};
 use super::packet::Packet;
 use super::seen::{BOTH, compare};
 use super::{Rig, carrier, outside};

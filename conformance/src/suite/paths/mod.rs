@@ -6,6 +6,7 @@
 
 mod cases;
 mod egress;
+mod ends;
 mod outside;
 mod packet;
 mod pool;

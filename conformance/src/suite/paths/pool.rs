@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
 use super::Rig;
-use super::cases::{like, outside};
+use super::ends::{like, outside};
 use super::packet::{Packet, Sender};
 use super::seen::{BOTH, compare};
 use crate::chart::RELEASE;

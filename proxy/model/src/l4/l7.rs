@@ -12,7 +12,6 @@ use serde::{Deserialize, Serialize};
 
 use super::element::{Data, Element, Key};
 use super::node::{L4Settings, LocalPods, NodeFacts};
-use super::node_plan::local_pods;
 use super::service::{L4Port, L4Service, L7, TrafficPolicy, Transport};
 use super::set::{Family, SetName};
 use super::vet::unfit;
@@ -76,7 +75,7 @@ pub fn stand(node: &NodeFacts, settings: &L4Settings, family: Family) -> Result<
         return Err("the node's Pods are told by their interfaces, which the proxy doesn't see");
     }
     let of_family = |range: &&IpNet| Family::of(range.addr()) == family;
-    let wide: Vec<&IpNet> = local_pods(node, settings).iter().filter(of_family).collect();
+    let wide: Vec<&IpNet> = settings.pods_of(node).iter().filter(of_family).collect();
     // Of the range of the whole cluster, what is this node's: others ask their own node.
     let within = |own: &&IpNet| wide.iter().any(|range| range.contains(*own));
     let narrow: Vec<&IpNet> = node.pod_cidrs.iter().filter(of_family).filter(within).collect();

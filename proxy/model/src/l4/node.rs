@@ -54,6 +54,17 @@ pub struct L4Settings {
     pub egress: Option<EgressSnat>,
 }
 
+impl L4Settings {
+    /// Sources that are Pods of this node; none where interfaces tell.
+    pub(super) fn pods_of<'a>(&'a self, node: &'a NodeFacts) -> &'a [IpNet] {
+        match &self.local_pods {
+            LocalPods::NodeCidrs => &node.pod_cidrs,
+            LocalPods::Cidrs(cidrs) => cidrs,
+            LocalPods::Interfaces(_) => &[],
+        }
+    }
+}
+
 /// Ports at 127.0.0.1 and ::1 where the agent takes connections to NodePorts, to carry them to the node's own address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -6,7 +6,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::element::{Data, Element, Key};
 use super::l7;
-use super::node::{EgressSnat, L4Settings, LocalPods, NodeFacts, NodePortAddresses};
+use super::node::{EgressSnat, L4Settings, NodeFacts, NodePortAddresses};
 use super::set::{Family, SetName};
 use super::vet::unfit;
 
@@ -23,7 +23,7 @@ pub fn node_elements(node: &NodeFacts, settings: &L4Settings, service_cidrs: &[I
         key: Key::Address(address),
         data: Data::None,
     });
-    let local_pods = local_pods(node, settings);
+    let local_pods = settings.pods_of(node);
     let keep = settings.egress.iter().flat_map(|egress| non_masquerade(egress, local_pods, service_cidrs)).collect::<Vec<_>>();
     let mut elements: Vec<Element> = node_ports
         .chain(networks(SetName::Loopback, &loopback(settings)))
@@ -57,15 +57,6 @@ pub fn node_port_addresses(node: &NodeFacts, settings: &L4Settings) -> Vec<IpAdd
             let within = |address: &IpAddr| cidrs.iter().any(|cidr| cidr.contains(address));
             node.addresses.iter().chain(&node.interface_addresses).copied().filter(fit).filter(within).collect()
         }
-    }
-}
-
-/// Sources that are Pods of this node; none where interfaces tell.
-pub(super) fn local_pods<'a>(node: &'a NodeFacts, settings: &'a L4Settings) -> &'a [IpNet] {
-    match &settings.local_pods {
-        LocalPods::NodeCidrs => &node.pod_cidrs,
-        LocalPods::Cidrs(cidrs) => cidrs,
-        LocalPods::Interfaces(_) => &[],
     }
 }
 

@@ -12,12 +12,12 @@ use super::set::Family;
 use super::vet;
 use super::view::View;
 use crate::app_protocol::AppProtocol;
-use crate::backend::{Backend, BackendRef, Balance, Discovery, Endpoint, WeightedBackend};
+use crate::backend::{Backend, BackendRef, Balance, Discovery, Endpoint};
 use crate::digest::Part;
 use crate::listener::{Listener, ListenerAddress, Parent, Protocol};
 use crate::names::{BackendKey, HostPattern, ListenerName, Name, ObjectRef, PortRef};
 use crate::parts::PartMap;
-use crate::route::{PathMatch, RouteMatch, Rule, Timeouts, VirtualHost};
+use crate::route::{PathMatch, RouteMatch, Rule, Timeouts, VirtualHost, WeightedBackend};
 use crate::snapshot::{RouteSet, Snapshot};
 
 /// What the listener is called at which the kernel of this node hands connections over.

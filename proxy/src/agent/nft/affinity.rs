@@ -11,10 +11,10 @@ use rust_ingress_model::l4::ruleset::TABLE;
 use rust_ingress_model::l4::{Data, Element, Family, Key, SetName};
 use rustix::io::Errno;
 
-use super::batch::{Batch, CommitError, Kind};
+use super::batch::{Batch, CommitError};
 use super::element::{endpoint, key_bytes};
 use super::expression::value;
-use super::ruleset::number;
+use super::kind::{Kind, number};
 use crate::agent::netlink::{Attribute, Messages, Netlink, attributes, flags};
 
 /// The maps that the kernel writes.

@@ -7,38 +7,13 @@ use rust_ingress_model::Digest;
 use rustix::io::Errno;
 use thiserror::Error;
 
+use super::kind::{Kind, SUBSYSTEM};
 use super::owner;
 use crate::agent::netlink::{Messages, Netlink, flags, messages};
 
-/// The subsystem of nf_tables, the upper byte of a message's kind.
-const SUBSYSTEM: u16 = 10;
 /// NFNL_MSG_BATCH_BEGIN and _END.
 const BEGIN: u16 = 0x10;
 const END: u16 = 0x11;
-
-/// What a message does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    NewTable = 0,
-    GetTable = 1,
-    DeleteTable = 2,
-    NewChain = 3,
-    DeleteChain = 5,
-    NewRule = 6,
-    GetRule = 7,
-    DeleteRule = 8,
-    NewSet = 9,
-    NewElements = 12,
-    GetElements = 13,
-    DeleteElements = 14,
-}
-
-impl Kind {
-    /// As it stands in a message.
-    pub fn number(self) -> u16 {
-        SUBSYSTEM << 8 | self as u16
-    }
-}
 
 /// Why a transaction was refused; nothing of it was done.
 #[derive(Debug, Error)]

@@ -5,9 +5,9 @@ use std::net::{IpAddr, SocketAddr};
 use rust_ingress_model::l4::ruleset::TABLE;
 use rust_ingress_model::l4::{Data, Element, Field, Key, Verdict};
 
-use super::batch::{Batch, Kind};
+use super::batch::Batch;
 use super::expression::{self as e, value};
-use super::ruleset::number;
+use super::kind::{Kind, number};
 use crate::agent::netlink::{Messages, flags};
 
 /// Bytes of one message's elements, below 65,535 by more than the longest element.

@@ -7,6 +7,7 @@ mod affinity;
 mod batch;
 mod element;
 mod expression;
+mod kind;
 mod owner;
 mod ruleset;
 mod switch;
@@ -120,8 +121,8 @@ impl Tables {
         let mut batch = Batch::new();
         for family in Family::BOTH {
             // Made first, because to delete what isn't there is refused.
-            batch::new_table(&mut batch, ruleset::number(family), TABLE);
-            batch::delete_table(&mut batch, ruleset::number(family), TABLE);
+            batch::new_table(&mut batch, kind::number(family), TABLE);
+            batch::delete_table(&mut batch, kind::number(family), TABLE);
         }
         batch.finish().commit(&mut self.netlink)
     }
@@ -131,7 +132,7 @@ impl Tables {
 fn tables(rulesets: &[Ruleset], owner: u32) -> Batch {
     let mut batch = Batch::new();
     for ruleset in rulesets {
-        batch::replace_table(&mut batch, ruleset::number(ruleset.family), TABLE, owner);
+        batch::replace_table(&mut batch, kind::number(ruleset.family), TABLE, owner);
         ruleset::add(&mut batch, ruleset);
     }
     batch

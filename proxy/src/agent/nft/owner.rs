@@ -8,8 +8,7 @@ use std::fs;
 use rust_ingress_model::l4::Family;
 use rust_ingress_model::l4::ruleset::TABLE;
 
-use super::batch::Kind;
-use super::ruleset::number;
+use super::kind::{Kind, number};
 use crate::agent::netlink::{Messages, Netlink, attributes, flags};
 
 /// NFTA_TABLE_USERDATA; in it what `nft` shows as a table's comment: kind 0, a length, text with a zero.

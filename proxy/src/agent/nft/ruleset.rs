@@ -3,8 +3,9 @@
 use rust_ingress_model::l4::ruleset::TABLE;
 use rust_ingress_model::l4::{Chain, DataType, Family, FieldType, Hook, Load, Rule, Ruleset, Set, SetName, Step};
 
-use super::batch::{Batch, Kind};
+use super::batch::Batch;
 use super::expression::{self as e, Conntrack, Header, Meta, Refusal, Register, Verdict};
+use super::kind::{Kind, number};
 use crate::agent::netlink::{Messages, flags};
 
 /// Registers of a key begin here, and what a map gives is put here too: by then its key isn't needed.
@@ -16,14 +17,6 @@ const TRANSLATED: u32 = 1 << 5;
 /// `NF_NAT_RANGE_PROTO_SPECIFIED` and `_RANDOM_FULLY` (linux/netfilter/nf_nat.h).
 const PORTS: u32 = 1 << 1;
 const RANDOM_FULLY: u32 = 1 << 4;
-
-/// A family's number in messages.
-pub(super) fn number(family: Family) -> u8 {
-    match family {
-        Family::Ipv4 => crate::agent::IPV4,
-        Family::Ipv6 => crate::agent::IPV6,
-    }
-}
 
 /// Adds all of a table, which must be empty, but for its elements.
 pub(super) fn add(batch: &mut Batch, ruleset: &Ruleset) {

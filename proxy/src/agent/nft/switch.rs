@@ -8,9 +8,9 @@ use std::time::Duration;
 use rust_ingress_model::l4::ruleset::TABLE;
 use rust_ingress_model::l4::{Family, SetName, Transport};
 
-use super::batch::{Batch, CommitError, Kind};
+use super::batch::{Batch, CommitError};
 use super::expression::value;
-use super::ruleset::number;
+use super::kind::{Kind, number};
 use crate::agent::netlink::{Netlink, flags};
 
 /// How long the proxy is taken to be alive after it was last heard of.

@@ -12,9 +12,9 @@ use rust_ingress_model::l4::Family;
 use rust_ingress_model::l4::ruleset::TABLE;
 use thiserror::Error;
 
-use super::batch::{self, Batch, CommitError, Kind};
+use super::batch::{self, Batch, CommitError};
+use super::kind::{Kind, number};
 use super::owner;
-use super::ruleset::number;
 use crate::agent::netlink::{Messages, Netlink, attributes, flags};
 use crate::agent::survey::chains::{self, Chain};
 
