@@ -14,7 +14,7 @@ use crate::table::ListenerEntry;
 pub fn find<'t>(entry: &'t ListenerEntry, connection: &Connection, head: &impl RequestHead) -> Result<Found<'t>, RequestFault> {
     let server_name = connection.tls.as_ref().and_then(|tls| tls.server_name.as_deref());
     entry.find(head, server_name)?.ok_or_else(|| {
-        let message = "no route takes this host and path; check the host and path of the Ingress or HTTPRoute";
+        let message = "no route takes this host and path; check the host and path of the Ingress or route";
         RequestFault::new(Kind::RouteNotFound, message)
     })
 }
@@ -23,6 +23,6 @@ pub fn find<'t>(entry: &'t ListenerEntry, connection: &Connection, head: &impl R
 pub fn prefix<'t>(found: &Found<'t>) -> Option<&'t str> {
     match &found.matched.path {
         PathMatch::Prefix(prefix) => Some(prefix),
-        PathMatch::Exact(_) | PathMatch::Regex(_) => None,
+        PathMatch::Exact(_) | PathMatch::Regex(_) | PathMatch::LastElement(_) => None,
     }
 }

@@ -19,10 +19,10 @@
   verbs: [create, patch]
 {{- if .Values.gatewayClass.create }}
 - apiGroups: [gateway.networking.k8s.io]
-  resources: [gateways, httproutes, referencegrants]
+  resources: [gateways, grpcroutes, httproutes, referencegrants]
   verbs: [get, list, watch]
 - apiGroups: [gateway.networking.k8s.io]
-  resources: [gateways/status, httproutes/status]
+  resources: [gateways/status, grpcroutes/status, httproutes/status]
   verbs: [patch, update]
 {{- /* The Service that stands for a Gateway, and the slices that lead it to our Pods. */}}
 - apiGroups: [""]

@@ -156,6 +156,7 @@ fn path(path: &PathMatch) -> String {
         PathMatch::Exact(path) => format!("{path} (exact)"),
         PathMatch::Prefix(path) => path.to_string(),
         PathMatch::Regex(path) => format!("{path} (regex)"),
+        PathMatch::LastElement(name) => format!("*/{name}"),
     }
 }
 

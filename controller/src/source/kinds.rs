@@ -8,7 +8,7 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::{Ingress, IngressClass, ServiceCIDR};
 use rust_ingress_model::ObjectRef;
 use rust_ingress_translate::Object;
-use rust_ingress_translate::gateway_api::{Gateway, GatewayClass, HttpRoute, ReferenceGrant};
+use rust_ingress_translate::gateway_api::{Gateway, GatewayClass, GrpcRoute, HttpRoute, ReferenceGrant};
 use rust_ingress_translate::pool::AddressPool;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -73,6 +73,7 @@ pub fn read(mut value: Value) -> Result<Reading, Refused> {
         ("gateway.networking.k8s.io/v1", "GatewayClass") => |value| own::<GatewayClass>(value, Object::GatewayClass),
         ("gateway.networking.k8s.io/v1", "Gateway") => |value| own::<Gateway>(value, Object::Gateway),
         ("gateway.networking.k8s.io/v1", "HTTPRoute") => |value| own::<HttpRoute>(value, Object::HttpRoute),
+        ("gateway.networking.k8s.io/v1", "GRPCRoute") => |value| own::<GrpcRoute>(value, Object::GrpcRoute),
         ("gateway.networking.k8s.io/v1" | "gateway.networking.k8s.io/v1beta1", "ReferenceGrant") => {
             |value| own::<ReferenceGrant>(value, Object::ReferenceGrant)
         }

@@ -53,6 +53,7 @@ pub fn api(client: Client, object: &ObjectRef) -> Api<DynamicObject> {
     let (kind, plural) = match &*object.kind {
         "GatewayClass" => ("GatewayClass", "gatewayclasses"),
         "Gateway" => ("Gateway", "gateways"),
+        "GRPCRoute" => ("GRPCRoute", "grpcroutes"),
         _ => ("HTTPRoute", "httproutes"),
     };
     let resource = ApiResource {
@@ -76,7 +77,7 @@ fn contains(there: &Value, patch: &Value) -> bool {
 /// The fields of a status that are ours, with what others have in them.
 fn changed(before: &Value, object: &ObjectRef, status: &ObjectStatus, now: &str) -> Value {
     let mut after = Map::new();
-    if &*object.kind == "HTTPRoute" {
+    if object.kind.ends_with("Route") {
         after.insert("parents".into(), parents(&before["parents"], status, now));
         return after.into();
     }

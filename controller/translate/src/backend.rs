@@ -118,6 +118,8 @@ fn ports(service: &Service) -> String {
 fn protocol(key: &BackendKey, port: Option<(usize, &ServicePort)>, faults: &mut Faults) -> AppProtocol {
     let said = port.and_then(|(index, port)| Some((index, port.app_protocol.as_deref()?)));
     match (key.protocol, said) {
+        // A GRPCRoute says HTTP/2, and leaves TLS to the Service.
+        (Some(AppProtocol::H2c), Some((_, text))) if text.parse().is_ok_and(AppProtocol::tls) => AppProtocol::H2Tls,
         (Some(protocol), _) => protocol,
         (None, None) => AppProtocol::default(),
         (None, Some((index, text))) => text.parse().unwrap_or_else(|()| {

@@ -22,8 +22,8 @@ pub struct Dirty {
     pub(crate) layout: bool,
     /// Gateways whose own report or count of routes may change.
     pub(crate) gateways: BTreeSet<Key>,
-    /// HTTPRoutes whose status may change.
-    pub(crate) routes: BTreeSet<Key>,
+    /// Routes whose status may change.
+    pub(crate) routes: BTreeSet<ObjectRef>,
     /// Virtual hosts of Gateways.
     pub(crate) route_hosts: BTreeSet<(Key, HostPattern)>,
 }

@@ -6,7 +6,7 @@ use k8s_openapi::api::networking::v1::{Ingress, IngressClass, ServiceCIDR};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use rust_ingress_model::{Fault, ObjectRef};
 
-use crate::gateway_api::{Gateway, GatewayClass, HttpRoute, ReferenceGrant};
+use crate::gateway_api::{Gateway, GatewayClass, GrpcRoute, HttpRoute, ReferenceGrant};
 use crate::pool::AddressPool;
 
 /// One Kubernetes object. Not `Debug`: a Secret must not get into a log.
@@ -41,6 +41,8 @@ pub enum Object {
     /// gateway.networking.k8s.io/v1
     HttpRoute(Box<HttpRoute>),
     /// gateway.networking.k8s.io/v1
+    GrpcRoute(Box<GrpcRoute>),
+    /// gateway.networking.k8s.io/v1
     ReferenceGrant(Box<ReferenceGrant>),
 }
 
@@ -72,6 +74,7 @@ impl Object {
             Self::GatewayClass(object) => ("GatewayClass", false, &object.metadata),
             Self::Gateway(object) => ("Gateway", true, &object.metadata),
             Self::HttpRoute(object) => ("HTTPRoute", true, &object.metadata),
+            Self::GrpcRoute(object) => ("GRPCRoute", true, &object.metadata),
             Self::ReferenceGrant(object) => ("ReferenceGrant", true, &object.metadata),
         }
     }

@@ -102,8 +102,8 @@ impl Work<'_> {
         self.report(report_key, report);
     }
 
-    /// Whether an HTTPRoute has a Gateway of ours as its parent.
-    fn routed(&self, route: &Key) -> bool {
+    /// Whether a route has a Gateway of ours as its parent.
+    fn routed(&self, route: &ObjectRef) -> bool {
         let gateways = self.world.gateways.routes.get(route).map(|route| route.gateways()).unwrap_or_default();
         let ours = |gateway: &Key| {
             let gateway = self.world.gateways.gateways.get(gateway);

@@ -150,7 +150,8 @@ impl World {
             Object::Namespace(object) => self.set_namespace(&key.1, Some(&object)),
             Object::GatewayClass(object) => self.set_gateway_class(&key.1, Some(gateway::class::Class::parse(&object))),
             Object::Gateway(object) => self.set_gateway(&key, Some(Gateway::parse(&reference, &object))),
-            Object::HttpRoute(object) => self.set_route(&key, Some(Route::parse(&reference, &object))),
+            Object::HttpRoute(object) => self.set_route(&reference, Some(Route::http(&reference, &object))),
+            Object::GrpcRoute(object) => self.set_route(&reference, Some(Route::grpc(&reference, &object))),
             Object::ReferenceGrant(object) => self.set_grant(&key, Some(Grant::parse(&object))),
             Object::ConfigMap(_) | Object::Pod(_) => {}
         }
@@ -170,7 +171,7 @@ impl World {
             "Namespace" => self.set_namespace(&key.1, None),
             "GatewayClass" => self.set_gateway_class(&key.1, None),
             "Gateway" => self.set_gateway(&key, None),
-            "HTTPRoute" => self.set_route(&key, None),
+            kind if gateway::ROUTE_KINDS.contains(&kind) => self.set_route(reference, None),
             "ReferenceGrant" => self.set_grant(&key, None),
             _ => {}
         }

@@ -9,7 +9,7 @@ use ahash::AHashMap;
 
 use crate::digest::Part;
 use crate::head::RequestHead;
-use crate::matcher::{Conditions, PathMatcher, prefix_stem};
+use crate::matcher::{Conditions, PathMatcher, last_element, prefix_stem};
 use crate::names::{HostPattern, Name};
 use crate::parts::PartMap;
 use crate::precedence::{Found, in_order};
@@ -31,7 +31,12 @@ enum Paths {
     /// All matches in order of precedence.
     Short(Box<[(PathMatcher, Entry)]>),
     /// Exact paths and prefix stems by hash, regular expressions in order.
-    Hashed { exact: AHashMap<Name, Box<[Entry]>>, regex: Box<[(PathMatcher, Entry)]>, prefix: AHashMap<Box<str>, Box<[Entry]>> },
+    Hashed {
+        exact: AHashMap<Name, Box<[Entry]>>,
+        regex: Box<[(PathMatcher, Entry)]>,
+        prefix: AHashMap<Box<str>, Box<[Entry]>>,
+        last: AHashMap<Name, Box<[Entry]>>,
+    },
 }
 
 /// One match of one rule, without its path.
@@ -88,18 +93,20 @@ impl HostIndex {
 impl Paths {
     fn hashed(entries: Vec<(PathMatcher, &PathMatch, Entry)>) -> Self {
         let (mut exact, mut prefix) = (AHashMap::<Name, Vec<Entry>>::new(), AHashMap::<Box<str>, Vec<Entry>>::new());
-        let mut regex = Vec::new();
+        let (mut regex, mut last) = (Vec::new(), AHashMap::<Name, Vec<Entry>>::new());
         for (matcher, path, entry) in entries {
             match path {
                 PathMatch::Exact(path) => exact.entry(path.clone()).or_default().push(entry),
                 PathMatch::Prefix(path) => prefix.entry(prefix_stem(path).into()).or_default().push(entry),
                 PathMatch::Regex(_) => regex.push((matcher, entry)),
+                PathMatch::LastElement(name) => last.entry(name.clone()).or_default().push(entry),
             }
         }
         Self::Hashed {
             exact: exact.into_iter().map(|(path, entries)| (path, entries.into())).collect(),
             prefix: prefix.into_iter().map(|(path, entries)| (path, entries.into())).collect(),
             regex: regex.into(),
+            last: last.into_iter().map(|(name, entries)| (name, entries.into())).collect(),
         }
     }
 
@@ -109,9 +116,16 @@ impl Paths {
             Self::Short(entries) => {
                 entries.iter().find(|(matcher, entry)| matcher.matches(path) && entry.holds(head)).map(|(_, entry)| entry)
             }
-            Self::Hashed { exact, regex, prefix } => {
+            Self::Hashed { exact, regex, prefix, last } => {
                 let by_regex = || regex.iter().find(|(m, entry)| m.matches(path) && entry.holds(head)).map(|(_, e)| e);
-                let by_prefix = || stems(path).find_map(|stem| first(prefix.get(stem)?, head));
+                let by_last = || if last.is_empty() { None } else { first(last.get(last_element(path)?)?, head) };
+                let by_prefix = || {
+                    stems(path).find_map(|stem| {
+                        let under = || first(prefix.get(stem)?, head);
+                        // The stem of all paths comes last, after what takes a last element.
+                        if stem.is_empty() { by_last().or_else(under) } else { under() }
+                    })
+                };
                 exact.get(path).and_then(|entries| first(entries, head)).or_else(by_regex).or_else(by_prefix)
             }
         }

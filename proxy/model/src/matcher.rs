@@ -30,12 +30,18 @@ pub fn under_prefix(path: &str, prefix: &str) -> bool {
     path.strip_prefix(stem).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
+/// What stands after the last `/` of a path.
+pub(crate) fn last_element(path: &str) -> Option<&str> {
+    path.rsplit_once('/').map(|(_, last)| last)
+}
+
 /// A [`PathMatch`] ready to be asked.
 #[derive(Debug)]
 pub(crate) enum PathMatcher {
     Exact(crate::Name),
     Prefix(crate::Name),
     Regex(Regex),
+    LastElement(crate::Name),
 }
 
 impl PathMatcher {
@@ -44,6 +50,7 @@ impl PathMatcher {
             PathMatch::Exact(path) => Self::Exact(path.clone()),
             PathMatch::Prefix(prefix) => Self::Prefix(prefix.clone()),
             PathMatch::Regex(pattern) => Self::Regex(compile_regex(pattern).ok()?),
+            PathMatch::LastElement(name) => Self::LastElement(name.clone()),
         })
     }
 
@@ -52,6 +59,7 @@ impl PathMatcher {
             Self::Exact(exact) => **exact == *path,
             Self::Prefix(prefix) => under_prefix(path, prefix),
             Self::Regex(regex) => regex.is_match(path),
+            Self::LastElement(name) => last_element(path) == Some(&**name),
         }
     }
 }

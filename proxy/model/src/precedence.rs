@@ -7,7 +7,7 @@
 use std::cmp::Reverse;
 
 use crate::head::RequestHead;
-use crate::matcher;
+use crate::matcher::{self, prefix_stem};
 use crate::names::HostPattern;
 use crate::route::{PathMatch, RouteMatch, Rule, VirtualHost};
 use crate::snapshot::RouteSet;
@@ -31,7 +31,10 @@ impl Precedence {
         let (kind, length) = match &route.path {
             PathMatch::Exact(path) => (0, path.len()),
             PathMatch::Regex(pattern) => (1, pattern.len()),
-            PathMatch::Prefix(prefix) => (2, prefix.len()),
+            PathMatch::Prefix(prefix) if !prefix_stem(prefix).is_empty() => (2, prefix.len()),
+            // Of gRPC: a service goes before a method of any, which goes before no method at all.
+            PathMatch::LastElement(name) => (3, name.len()),
+            PathMatch::Prefix(prefix) => (4, prefix.len()),
         };
         Self {
             kind,

@@ -108,6 +108,8 @@ pub enum PathMatch {
     Prefix(Name),
     /// The whole path, as a regular expression of the `regex` crate (linear time). Write `.*` to leave an end open.
     Regex(Name),
+    /// What stands after the last `/`, whatever stands before it: a gRPC method of any service.
+    LastElement(Name),
 }
 
 /// A header or query parameter and its value.

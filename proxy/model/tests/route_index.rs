@@ -102,6 +102,7 @@ fn path_match() -> impl Strategy<Value = PathMatch> {
     prop_oneof![
         3 => path().prop_map(|p| PathMatch::Exact(p.into())),
         6 => path().prop_map(|p| PathMatch::Prefix(p.into())),
+        1 => path().prop_map(|p| PathMatch::LastElement(p.rsplit('/').next().unwrap().into())),
         1 => path().prop_map(|p| PathMatch::Regex(format!("{p}.*b?").into())),
     ]
 }

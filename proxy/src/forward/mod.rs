@@ -174,7 +174,7 @@ fn scene<'r>(rule: &'r Rule, exchange: &Exchange) -> Scene<'r> {
     let prefix = match &*rule.matches {
         [only] => match &only.path {
             PathMatch::Prefix(prefix) => Some(&**prefix),
-            PathMatch::Exact(_) | PathMatch::Regex(_) => None,
+            PathMatch::Exact(_) | PathMatch::Regex(_) | PathMatch::LastElement(_) => None,
         },
         _ => None,
     };

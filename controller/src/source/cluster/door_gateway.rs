@@ -15,6 +15,7 @@ use rust_ingress_translate::gateway_api::gateway::GatewaySpec;
 use rust_ingress_translate::gateway_api::gatewayclass::GatewayClassSpec;
 use rust_ingress_translate::gateway_api::httproute::HttpRouteSpec;
 use rust_ingress_translate::gateway_api::referencegrant::ReferenceGrantSpec;
+use rust_ingress_translate::gateway_api::routes::GrpcRouteSpec;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -70,6 +71,7 @@ macro_rules! gateway_kind {
 gateway_kind!(DoorGatewayClass, "GatewayClass", "gatewayclasses", ClusterResourceScope, GatewayClassSpec, GatewayClass);
 gateway_kind!(DoorGateway, "Gateway", "gateways", NamespaceResourceScope, GatewaySpec, Gateway);
 gateway_kind!(DoorHttpRoute, "HTTPRoute", "httproutes", NamespaceResourceScope, HttpRouteSpec, HttpRoute);
+gateway_kind!(DoorGrpcRoute, "GRPCRoute", "grpcroutes", NamespaceResourceScope, GrpcRouteSpec, GrpcRoute);
 gateway_kind!(
     DoorReferenceGrant,
     "ReferenceGrant",

@@ -27,7 +27,7 @@ use tokio::sync::watch;
 
 use crate::driver::{Message, Wanted};
 use door::{AtDoor, DoorAddressPool, DoorClass, DoorIngress, DoorNode, DoorService, DoorServiceCidr, DoorSlice};
-use door_gateway::{DoorGateway, DoorGatewayClass, DoorHttpRoute, DoorNamespace, DoorReferenceGrant};
+use door_gateway::{DoorGateway, DoorGatewayClass, DoorGrpcRoute, DoorHttpRoute, DoorNamespace, DoorReferenceGrant};
 use follow::{Context, Follow, Heard};
 use secrets::Secrets;
 use trouble::Subject;
@@ -113,6 +113,7 @@ fn watch_gateways(client: &Client, scope: &Scope, lists: &Arc<Lists>, context: &
     }
     watch_kind::<DoorGateway>(client, scope, lists, context);
     watch_kind::<DoorHttpRoute>(client, scope, lists, context);
+    watch_kind::<DoorGrpcRoute>(client, scope, lists, context);
     watch_kind::<DoorReferenceGrant>(client, scope, lists, context);
 }
 

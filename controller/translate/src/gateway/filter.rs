@@ -1,4 +1,4 @@
-//! Filters of an HTTPRoute's rules and backends.
+//! Filters of rules and backends.
 //!
 //! A filter that isn't served fails its requests (500) and says so: it may be there to guard them.
 
@@ -29,6 +29,14 @@ pub(crate) enum Step {
 impl Step {
     /// The Service that it refers to.
     pub(super) fn target(&self) -> Option<&Target> {
+        match self {
+            Self::Ready(_) => None,
+            Self::Mirror { target, .. } => Some(target),
+        }
+    }
+
+    /// The same, to be changed.
+    pub(super) fn target_mut(&mut self) -> Option<&mut Target> {
         match self {
             Self::Ready(_) => None,
             Self::Mirror { target, .. } => Some(target),

@@ -15,12 +15,12 @@ pub(crate) struct Grant {
 }
 
 /// Where a reference comes from, or goes: group and kind.
-pub(crate) type Kind = (&'static str, &'static str);
+pub(crate) type Kind<'k> = (&'k str, &'k str);
 
 /// A Service as the target of a reference.
-pub(crate) const SERVICE: Kind = ("", "Service");
+pub(crate) const SERVICE: Kind<'static> = ("", "Service");
 /// A Secret as the target of a reference.
-pub(crate) const SECRET: Kind = ("", "Secret");
+pub(crate) const SECRET: Kind<'static> = ("", "Secret");
 
 impl Grant {
     /// Reads a ReferenceGrant.
@@ -38,7 +38,12 @@ impl Grant {
 
 impl World {
     /// Whether an object may refer to another. Within a namespace it always may.
-    pub(crate) fn granted(&self, (from, from_namespace): (Kind, &Name), to: Kind, (namespace, name): (&Name, &Name)) -> bool {
+    pub(crate) fn granted(
+        &self,
+        (from, from_namespace): (Kind<'_>, &Name),
+        to: Kind<'_>,
+        (namespace, name): (&Name, &Name),
+    ) -> bool {
         let grants = || self.gateways.grants.get(namespace).into_iter().flat_map(|grants| grants.values());
         let allows = |grant: &Grant| {
             let here =

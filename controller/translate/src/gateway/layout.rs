@@ -2,10 +2,11 @@
 //!
 //! Computed for all of them at once, since they may want the same port; costs the listeners, not their routes.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
-use rust_ingress_model::{Fingerprint, ListenerAddress, Name};
+use rust_ingress_model::{Fingerprint, ListenerAddress, Name, ObjectRef};
 
 use super::GROUP;
 use super::grant::SECRET;
@@ -15,7 +16,7 @@ use crate::settings::{Origin, Settings};
 use crate::world::{Key, World};
 
 /// Kinds of routes that HTTP listeners take.
-const HTTP_KINDS: &[&str] = &["HTTPRoute"];
+const HTTP_KINDS: &[&str] = &["GRPCRoute", "HTTPRoute"];
 
 /// A reason, as conditions have it, and words for people.
 pub(crate) type Why = (&'static str, String);
@@ -36,6 +37,8 @@ pub(crate) struct Placed<'w> {
     pub(crate) ports: BTreeMap<u16, u16>,
     /// Why it isn't accepted, whatever its listeners are.
     pub(crate) refused: Option<Why>,
+    /// Routes that a listener, by its place, doesn't take because of an older one; worked out when first asked for.
+    pub(super) outdone: OnceCell<BTreeMap<(usize, ObjectRef), ObjectRef>>,
 }
 
 /// One listener.
@@ -112,7 +115,7 @@ impl World {
             Origin::Cluster => vec![ListenerAddress::Any],
         };
         let binds = if refused.is_some() { Vec::new() } else { binds };
-        Placed { gateway, listeners, binds, ports: BTreeMap::new(), refused }
+        Placed { gateway, listeners, binds, ports: BTreeMap::new(), refused, outdone: OnceCell::new() }
     }
 
     fn state<'w>(&'w self, gateway: &Gateway, listener: &'w Listener) -> State<'w> {

@@ -8,6 +8,7 @@ pub(crate) mod attach;
 pub(crate) mod class;
 pub(crate) mod filter;
 pub(crate) mod grant;
+mod grpc;
 pub(crate) mod layout;
 pub(crate) mod listener;
 pub(crate) mod ports;
@@ -24,6 +25,8 @@ use crate::ingress::validate;
 
 /// The API group of Gateways and routes.
 pub(crate) const GROUP: &str = "gateway.networking.k8s.io";
+/// The kinds of routes.
+pub(crate) const ROUTE_KINDS: &[&str] = &["GRPCRoute", "HTTPRoute"];
 
 /// `hostname` of a listener, or one of a route's `hostnames`.
 pub(crate) fn hostname(text: &str) -> Result<HostPattern, &'static str> {

@@ -1,20 +1,20 @@
-//! An HTTPRoute, parsed once at the door.
+//! A route of any kind, parsed once at the door.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use rust_ingress_model::status::ParentRef;
 use rust_ingress_model::{BackendKey, Fault, HostPattern, Name, ObjectRef, Reason};
 
 use super::rule::{self, RouteRule};
-use super::types::HttpRoute as Object;
 use super::types::httproute::HttpRouteParentRefs;
-use super::{GROUP, hostname};
+use super::types::{GrpcRoute, HttpRoute};
+use super::{GROUP, grpc, hostname};
 use crate::faults::Faults;
 use crate::ingress::{Age, validate};
 use crate::world::Key;
 
-/// An HTTPRoute, parsed.
+/// A route, parsed.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Route {
     pub(crate) reference: ObjectRef,
@@ -29,11 +29,33 @@ pub(crate) struct Route {
 
 impl Route {
     /// Parses an HTTPRoute.
-    pub(crate) fn parse(reference: &ObjectRef, object: &Object) -> Self {
-        let mut faults = Faults::of(reference.clone());
+    pub(crate) fn http(reference: &ObjectRef, object: &HttpRoute) -> Self {
         let spec = &object.spec;
+        // The API server fills in one rule for all paths.
+        let defaulted = [Default::default()];
+        let rules = spec.rules.as_deref().unwrap_or(&defaulted);
+        let parse = |field: &str, rule: &_, faults: &mut Faults| rule::parse(reference, field, rule, faults);
+        Self::parse(reference, &object.metadata, (spec.hostnames.as_ref(), spec.parent_refs.as_ref()), rules, parse)
+    }
+
+    /// Parses a GRPCRoute.
+    pub(crate) fn grpc(reference: &ObjectRef, object: &GrpcRoute) -> Self {
+        let spec = &object.spec;
+        let rules = spec.rules.as_deref().unwrap_or_default();
+        let parse = |field: &str, rule: &_, faults: &mut Faults| grpc::parse(reference, field, rule, faults);
+        Self::parse(reference, &object.metadata, (spec.hostnames.as_ref(), spec.parent_refs.as_ref()), rules, parse)
+    }
+
+    fn parse<R>(
+        reference: &ObjectRef,
+        metadata: &ObjectMeta,
+        (names, parents): (Option<&Vec<String>>, Option<&Vec<HttpRouteParentRefs>>),
+        rules: &[R],
+        parse: impl Fn(&str, &R, &mut Faults) -> RouteRule,
+    ) -> Self {
+        let mut faults = Faults::of(reference.clone());
         let mut hostnames = BTreeSet::new();
-        for (index, text) in spec.hostnames.iter().flatten().enumerate() {
+        for (index, text) in names.into_iter().flatten().enumerate() {
             match hostname(text) {
                 Ok(host) => drop(hostnames.insert(host)),
                 Err(why) => {
@@ -42,20 +64,18 @@ impl Route {
                 }
             }
         }
-        if spec.hostnames.as_ref().is_none_or(Vec::is_empty) {
+        if names.is_none_or(Vec::is_empty) {
             hostnames.insert(HostPattern::Any);
         }
-        // The API server fills in one rule for all paths.
-        let defaulted = [Default::default()];
-        let rules = spec.rules.as_deref().unwrap_or(&defaulted).iter().enumerate();
-        let rules = rules.map(|(index, rule)| rule::parse(reference, &format!("spec.rules[{index}]"), rule, &mut faults));
+        let rules = rules.iter().enumerate();
+        let rules = rules.map(|(index, rule)| parse(&format!("spec.rules[{index}]"), rule, &mut faults)).collect();
         Self {
             reference: reference.clone(),
-            created: object.metadata.creation_timestamp.clone(),
-            generation: object.metadata.generation.unwrap_or_default(),
+            created: metadata.creation_timestamp.clone(),
+            generation: metadata.generation.unwrap_or_default(),
             hostnames,
-            parents: spec.parent_refs.iter().flatten().map(parent).collect(),
-            rules: rules.collect(),
+            parents: parents.into_iter().flatten().map(parent).collect(),
+            rules,
             faults: faults.into_list(),
         }
     }
@@ -80,6 +100,15 @@ impl Route {
             }
         }
         backends
+    }
+
+    /// Whether it and another one are of the two kinds of HTTP, and have a hostname in common under this one.
+    pub(crate) fn rivals(&self, other: &Self, under: &HostPattern) -> bool {
+        let http = |route: &Self| matches!(&*route.reference.kind, "GRPCRoute" | "HTTPRoute");
+        let differ = self.reference.kind != other.reference.kind && http(self) && http(other);
+        let within = |host: &&HostPattern| host.meets(under);
+        differ
+            && self.hostnames.iter().filter(within).any(|host| other.hostnames.iter().filter(within).any(|one| one.meets(host)))
     }
 
     /// Its place among others: oldest first.

@@ -3,15 +3,16 @@
 use rust_ingress_model::matcher::compile_regex;
 use rust_ingress_model::route::{Retry, TextMatch, Timeouts, ValueMatch};
 use rust_ingress_model::{
-    BackendKey, BackendRef, Filter, Name, ObjectRef, PathMatch, PortRef, Reason, RouteMatch, Rule, WeightedBackend,
+    AppProtocol, BackendKey, BackendRef, Filter, Name, ObjectRef, PathMatch, PortRef, Reason, RouteMatch, Rule, WeightedBackend,
 };
 
 use super::filter::{self, Step};
 use super::grant::SERVICE;
 use super::layout::Why;
 use super::types::httproute::{
-    HttpRouteRules, HttpRouteRulesBackendRefs, HttpRouteRulesMatches, HttpRouteRulesMatchesHeadersType as HeaderType,
-    HttpRouteRulesMatchesPathType as PathType, HttpRouteRulesMatchesQueryParamsType as QueryType,
+    HttpRouteRules, HttpRouteRulesBackendRefs, HttpRouteRulesFilters, HttpRouteRulesMatches, HttpRouteRulesMatchesHeaders,
+    HttpRouteRulesMatchesHeadersType as HeaderType, HttpRouteRulesMatchesPathType as PathType,
+    HttpRouteRulesMatchesQueryParamsType as QueryType,
 };
 use super::{GROUP, route::Route};
 use crate::backend;
@@ -44,6 +45,48 @@ pub(crate) struct Target {
 }
 
 impl RouteRule {
+    /// A rule with these matches, filters and backends.
+    pub(super) fn new(
+        source: &ObjectRef,
+        field: &str,
+        matches: Vec<RouteMatch>,
+        (filters, backends): (&[HttpRouteRulesFilters], &[HttpRouteRulesBackendRefs]),
+        faults: &mut Faults,
+    ) -> Self {
+        let namespace = &source.namespace;
+        let backends = backends.iter().enumerate();
+        let backends = backends.map(|(index, one)| weighted(namespace, format!("{field}.backendRefs[{index}]"), one, faults));
+        let backends = backends.collect();
+        let filters = filter::parse_all(namespace, field, filters, faults);
+        let rule = Rule {
+            source: source.clone(),
+            field: field.into(),
+            matches,
+            filters: Vec::new(),
+            guards: Vec::new(),
+            backends: Vec::new(),
+            timeouts: Timeouts::default(),
+            retry: None,
+            persistence: None,
+            max_body: None,
+        };
+        Self { rule, filters, backends }
+    }
+
+    /// The same, with all its Services spoken to in this protocol.
+    pub(super) fn over(mut self, protocol: AppProtocol) -> Self {
+        let of_backends = self.backends.iter_mut().flat_map(|one| {
+            let steps = one.filters.iter_mut().filter_map(Step::target_mut);
+            std::iter::once(&mut one.target).chain(steps)
+        });
+        for target in of_backends.chain(self.filters.iter_mut().filter_map(Step::target_mut)) {
+            if let Ok(key) = &mut target.key {
+                key.protocol = Some(protocol);
+            }
+        }
+        self
+    }
+
     /// All Services that it refers to.
     pub(crate) fn targets(&self) -> impl Iterator<Item = &Target> {
         let backends = self.backends.iter().map(|backend| &backend.target);
@@ -55,16 +98,12 @@ impl RouteRule {
 
 /// Parses one rule.
 pub(super) fn parse(source: &ObjectRef, field: &str, rule: &HttpRouteRules, faults: &mut Faults) -> RouteRule {
-    let namespace = &source.namespace;
     let matches = rule.matches.as_deref().unwrap_or_default().iter().enumerate();
     let mut all: Vec<RouteMatch> =
         matches.filter_map(|(index, one)| route_match(&format!("{field}.matches[{index}]"), one, faults)).collect();
     if rule.matches.as_ref().is_none_or(Vec::is_empty) {
         all.push(RouteMatch::path(PathMatch::Prefix("/".into())));
     }
-    let backends = rule.backend_refs.iter().flatten().enumerate();
-    let backends = backends.map(|(index, one)| weighted(namespace, format!("{field}.backendRefs[{index}]"), one, faults));
-    let backends = backends.collect();
     let timeouts = rule.timeouts.as_ref();
     let mut limit = |name: &str, text: Option<&String>| {
         let field = format!("{field}.timeouts.{name}");
@@ -82,23 +121,19 @@ pub(super) fn parse(source: &ObjectRef, field: &str, rule: &HttpRouteRules, faul
             .unwrap_or(0),
     });
     if rule.session_persistence.is_some() {
-        let message = "session persistence isn't served yet: requests go to any endpoint";
-        faults.warning(format!("{field}.sessionPersistence"), Reason::InvalidValue, message, "remove it");
+        no_persistence(field, faults);
     }
-    let filters = filter::parse_all(namespace, field, rule.filters.as_deref().unwrap_or_default(), faults);
-    let rule = Rule {
-        source: source.clone(),
-        field: field.into(),
-        matches: all,
-        filters: Vec::new(),
-        guards: Vec::new(),
-        backends: Vec::new(),
-        timeouts: Timeouts { request_ms, response_headers_ms, ..Timeouts::default() },
-        retry,
-        persistence: None,
-        max_body: None,
-    };
-    RouteRule { rule, filters, backends }
+    let (filters, backends) = (rule.filters.as_deref().unwrap_or_default(), rule.backend_refs.as_deref().unwrap_or_default());
+    let mut parsed = RouteRule::new(source, field, all, (filters, backends), faults);
+    parsed.rule.timeouts = Timeouts { request_ms, response_headers_ms, ..Timeouts::default() };
+    parsed.rule.retry = retry;
+    parsed
+}
+
+/// Says that session persistence isn't served.
+pub(super) fn no_persistence(field: &str, faults: &mut Faults) {
+    let message = "session persistence isn't served yet: requests go to any endpoint";
+    faults.warning(format!("{field}.sessionPersistence"), Reason::InvalidValue, message, "remove it");
 }
 
 /// A match; `None` for one that can't be read, which is then left out.
@@ -124,17 +159,21 @@ fn route_match(field: &str, one: &HttpRouteRulesMatches, faults: &mut Faults) ->
                 return bad("path.value", &text, why);
             }
         }
-        PathMatch::Regex(_) => {}
+        PathMatch::Regex(_) | PathMatch::LastElement(_) => {}
     }
-    let headers = one.headers.iter().flatten();
-    let headers =
-        headers.map(|one| (one.name.to_ascii_lowercase(), &*one.value, one.r#type == Some(HeaderType::RegularExpression)));
-    let Some(headers) = values(headers) else { return bad("headers", "a value", "isn't a regular expression") };
+    let Some(headers) = headers(one.headers.iter().flatten()) else {
+        return bad("headers", "a value", "isn't a regular expression");
+    };
     let query = one.query_params.iter().flatten();
     let query = query.map(|one| (one.name.clone(), &*one.value, one.r#type == Some(QueryType::RegularExpression)));
     let Some(query) = values(query) else { return bad("queryParams", "a value", "isn't a regular expression") };
     let method = one.method.as_ref().map(|method| format!("{method:?}").to_ascii_uppercase().into());
     Some(RouteMatch { path, method, headers, query, port: None })
+}
+
+/// What headers must be. `None`: a value isn't a regular expression.
+pub(super) fn headers<'v>(all: impl Iterator<Item = &'v HttpRouteRulesMatchesHeaders>) -> Option<Vec<ValueMatch>> {
+    values(all.map(|one| (one.name.to_ascii_lowercase(), &*one.value, one.r#type == Some(HeaderType::RegularExpression))))
 }
 
 /// Names with their values, each a regular expression or not; of several with the same name the first counts.
@@ -190,13 +229,13 @@ impl Target {
         Self { field: field.into(), key }
     }
 
-    /// The Service, or what is answered in its place: 500, as Gateway API has it.
+    /// The Service, or what is answered in its place.
     pub(super) fn resolve(&self, world: &World, route: &ObjectRef, wrong: &mut Option<Why>) -> BackendRef {
         let looked_up = self.key.clone().and_then(|key| {
-            if !world.granted(((GROUP, "HTTPRoute"), &route.namespace), SERVICE, (&key.namespace, &key.service)) {
+            if !world.granted(((GROUP, &route.kind), &route.namespace), SERVICE, (&key.namespace, &key.service)) {
                 let message = format!(
-                    "{}: no ReferenceGrant in namespace {} lets HTTPRoutes of {} refer to Service {}",
-                    self.field, key.namespace, route.namespace, key.service
+                    "{}: no ReferenceGrant in namespace {} lets {}s of {} refer to Service {}",
+                    self.field, key.namespace, route.kind, route.namespace, key.service
                 );
                 return Err(("RefNotPermitted", message));
             }
@@ -210,10 +249,15 @@ impl Target {
             Err(why) => {
                 let reason = why.1.clone();
                 wrong.get_or_insert(why);
-                BackendRef::Fail { status: 500, reason }
+                BackendRef::Fail { status: failed(route), reason }
             }
         }
     }
+}
+
+/// What is answered where there is no Service (Gateway API): 500; gRPC's UNAVAILABLE, which 503 becomes.
+fn failed(route: &ObjectRef) -> u16 {
+    if &*route.kind == "GRPCRoute" { 503 } else { 500 }
 }
 
 impl Route {
@@ -237,7 +281,7 @@ impl Route {
             if backends.is_empty() {
                 let reason = format!("{} {} has no backendRefs; name a Service", self.reference, rule.rule.field);
                 backends.push(WeightedBackend {
-                    backend: BackendRef::Fail { status: 500, reason },
+                    backend: BackendRef::Fail { status: failed(&self.reference), reason },
                     weight: 1,
                     filters: Vec::new(),
                 });

@@ -1,6 +1,6 @@
 //! The World's part for the Gateway API: its objects, who refers to what, and what each change makes dirty.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Namespace;
@@ -22,23 +22,24 @@ pub(crate) const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
 pub(crate) struct Gateways {
     pub(crate) classes: BTreeMap<Name, Class>,
     pub(crate) gateways: BTreeMap<Key, Arc<Gateway>>,
-    pub(crate) routes: BTreeMap<Key, Arc<Route>>,
+    /// Of all kinds.
+    pub(crate) routes: BTreeMap<ObjectRef, Arc<Route>>,
     /// By namespace and name.
     pub(crate) grants: BTreeMap<Name, BTreeMap<Name, Grant>>,
     /// Labels.
     pub(crate) namespaces: BTreeMap<Name, BTreeMap<String, String>>,
     /// Gateways to routes.
-    pub(crate) attached: Multimap<Key, Key>,
+    pub(crate) attached: Multimap<Key, ObjectRef>,
     /// Virtual hosts of Gateways to routes.
-    pub(crate) hosts: Multimap<(Key, HostPattern), Key>,
+    pub(crate) hosts: Multimap<(Key, HostPattern), ObjectRef>,
     /// Service ports to routes.
-    pub(crate) backends: Multimap<BackendKey, Key>,
+    pub(crate) backends: Multimap<BackendKey, ObjectRef>,
     /// Secrets to Gateways.
     pub(crate) secrets: Multimap<Key, Key>,
 }
 
 impl Gateways {
-    fn enter(&mut self, key: &Key, route: &Route) {
+    fn enter(&mut self, key: &ObjectRef, route: &Route) {
         for gateway in route.gateways() {
             route.hostnames.iter().for_each(|host| self.hosts.insert((gateway.clone(), host.clone()), key.clone()));
             self.attached.insert(gateway, key.clone());
@@ -51,7 +52,15 @@ impl Gateways {
         backends_of(&self.backends, service)
     }
 
-    fn leave(&mut self, key: &Key, route: &Route) {
+    /// The routes of the other kind of HTTP with a hostname in common.
+    fn rivals(&self, route: &Route) -> Vec<Arc<Route>> {
+        let gateways = route.gateways();
+        let attached = gateways.iter().flat_map(|gateway| self.attached.get(gateway));
+        let others = attached.filter(|other| other.kind != route.reference.kind).filter_map(|other| self.routes.get(other));
+        others.filter(|other| other.rivals(route, &HostPattern::Any)).cloned().collect()
+    }
+
+    fn leave(&mut self, key: &ObjectRef, route: &Route) {
         for gateway in route.gateways() {
             route.hostnames.iter().for_each(|host| self.hosts.remove(&(gateway.clone(), host.clone()), key));
             self.attached.remove(&gateway, key);
@@ -95,18 +104,21 @@ impl World {
         self.touch_gateway(key);
     }
 
-    pub(crate) fn set_route(&mut self, key: &Key, new: Option<Route>) {
+    pub(crate) fn set_route(&mut self, key: &ObjectRef, new: Option<Route>) {
         let old = self.gateways.routes.get(key).cloned();
         if old.as_deref() == new.as_ref() {
             return;
         }
+        for route in old.as_deref().into_iter().chain(&new) {
+            self.touch_rivals(route);
+        }
         if let Some(old) = old {
-            self.touch_route(key, &old);
+            self.touch_route(&old);
             self.gateways.leave(key, &old);
             self.gateways.routes.remove(key);
         }
         if let Some(new) = new {
-            self.touch_route(key, &new);
+            self.touch_route(&new);
             self.gateways.enter(key, &new);
             self.gateways.routes.insert(key.clone(), Arc::new(new));
         }
@@ -124,7 +136,8 @@ impl World {
         }
         // Whatever refers into the namespace from another.
         let backends = self.gateways.backends.iter().filter(|(backend, _)| backend.namespace == *namespace);
-        let routes: Vec<Key> = backends.flat_map(|(_, routes)| routes).filter(|route| route.0 != *namespace).cloned().collect();
+        let routes: Vec<ObjectRef> =
+            backends.flat_map(|(_, routes)| routes).filter(|route| route.namespace != *namespace).cloned().collect();
         self.touch_routes(&routes);
         let secrets = self.gateways.secrets.iter().filter(|(secret, _)| secret.0 == *namespace);
         let gateways: Vec<Key> = secrets.flat_map(|(_, gateways)| gateways).cloned().collect();
@@ -158,26 +171,38 @@ impl World {
         self.dirty.layout = true;
         self.dirty.gateways.insert(key.clone());
         self.dirty.objects.insert(ObjectRef::new("Gateway", &key.0, &key.1));
-        let routes: Vec<Key> = self.gateways.attached.get(key).cloned().collect();
+        let routes: Vec<ObjectRef> = self.gateways.attached.get(key).cloned().collect();
         self.touch_routes(&routes);
     }
 
     /// Makes dirty all that some routes take part in.
-    pub(crate) fn touch_routes(&mut self, keys: &[Key]) {
+    pub(crate) fn touch_routes(&mut self, keys: &[ObjectRef]) {
         for key in keys {
             if let Some(route) = self.gateways.routes.get(key).cloned() {
-                self.touch_route(key, &route);
+                self.touch_route(&route);
             }
         }
     }
 
-    fn touch_route(&mut self, key: &Key, route: &Route) {
-        self.dirty.routes.insert(key.clone());
+    fn touch_route(&mut self, route: &Route) {
+        self.dirty.routes.insert(route.reference.clone());
         self.dirty.objects.insert(route.reference.clone());
         self.dirty.backends.extend(route.backends().into_keys().cloned());
         for gateway in route.gateways() {
             self.dirty.route_hosts.extend(route.hostnames.iter().map(|host| (gateway.clone(), host.clone())));
             self.dirty.gateways.insert(gateway);
+        }
+    }
+
+    /// Makes dirty the routes that may be taken, or not be, when this one comes or goes; and those that depend on these.
+    fn touch_rivals(&mut self, route: &Route) {
+        let mut seen = BTreeSet::from([route.reference.clone()]);
+        let mut todo = self.gateways.rivals(route);
+        while let Some(next) = todo.pop() {
+            if seen.insert(next.reference.clone()) {
+                self.touch_route(&next);
+                todo.extend(self.gateways.rivals(&next));
+            }
         }
     }
 
@@ -191,7 +216,7 @@ impl World {
     /// A Service has come, gone or changed: which of its ports are there is for routes to say.
     pub(crate) fn touch_service_of_routes(&mut self, service: &Key) {
         let ports = self.gateways.backends_of(service);
-        let routes: Vec<Key> = ports.flat_map(|port| self.gateways.backends.get(port)).cloned().collect();
+        let routes: Vec<ObjectRef> = ports.flat_map(|port| self.gateways.backends.get(port)).cloned().collect();
         self.touch_routes(&routes);
     }
 

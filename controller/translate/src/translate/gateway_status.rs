@@ -1,4 +1,4 @@
-//! What is said of GatewayClasses, Gateways and HTTPRoutes: their status, and the faults that a folder's user sees.
+//! What is said of GatewayClasses, Gateways and routes: their status, and the faults that a folder's user sees.
 //!
 //! Reasons are those of Gateway API; all conditions of an object are there each time, so that they go in one write.
 
@@ -33,11 +33,10 @@ impl Work<'_> {
             let status = layout.gateways.get(key).map(|placed| self.of_gateway(layout, key, placed));
             plan.objects.insert(object, status);
         }
-        for key in &dirty.routes {
-            let object = ObjectRef::new("HTTPRoute", &key.0, &key.1);
-            let route = self.world.gateways.routes.get(key);
+        for object in &dirty.routes {
+            let route = self.world.gateways.routes.get(object);
             let status = route.map(|route| self.of_route(layout, route)).filter(|status| !status.parents.is_empty());
-            plan.objects.insert(object, status);
+            plan.objects.insert(object.clone(), status);
         }
         if dirty.is_all() {
             plan.objects.retain(|_, status| status.is_some());
@@ -135,11 +134,10 @@ impl Work<'_> {
             let object = ObjectRef::new("Gateway", &key.0, &key.1);
             self.report(ReportKey::Object(object), Report { faults, verdicts: Vec::new() });
         }
-        for key in &dirty.routes {
-            let route = self.world.gateways.routes.get(key);
+        for object in &dirty.routes {
+            let route = self.world.gateways.routes.get(object);
             let faults = route.map(|route| self.route_faults(layout, route)).unwrap_or_default();
-            let object = ObjectRef::new("HTTPRoute", &key.0, &key.1);
-            self.report(ReportKey::Object(object), Report { faults, verdicts: Vec::new() });
+            self.report(ReportKey::Object(object.clone()), Report { faults, verdicts: Vec::new() });
         }
     }
 
@@ -157,7 +155,7 @@ impl Work<'_> {
         [placed.gateway.faults.clone(), faults.into_list()].concat()
     }
 
-    /// What a folder's user is told of an HTTPRoute.
+    /// What a folder's user is told of a route.
     fn route_faults(&self, layout: &Layout<'_>, route: &Route) -> Vec<Fault> {
         let mut faults = Faults::of(route.reference.clone());
         let mut ours = false;

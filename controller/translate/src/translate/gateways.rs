@@ -1,4 +1,4 @@
-//! Gateways: their listeners and certificates, and the virtual hosts of the HTTPRoutes that attach to them.
+//! Gateways: their listeners and certificates, and the virtual hosts of the routes that attach to them.
 //!
 //! All listeners of a Gateway on one port are bound once; its sections tell them apart by the request's host. Each section has a
 //! route set of its own, by the host names as the routes have them: of two routes on one listener the one whose own hostname is
@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rust_ingress_model::route::VirtualHost;
 use rust_ingress_model::{
-    HostPattern, Listener, ListenerAddress, ListenerName, Name, Parent, Protocol, RouteSetName, Rule, Section, TlsSet,
+    HostPattern, Listener, ListenerAddress, ListenerName, Name, ObjectRef, Parent, Protocol, RouteSetName, Rule, Section, TlsSet,
 };
 
 use super::{Work, share};
@@ -82,12 +82,12 @@ impl Work<'_> {
     /// The virtual hosts of Gateways that are dirty.
     pub(super) fn route_hosts(&mut self, layout: &Layout<'_>, dirty: &Dirty) {
         let world = self.world;
-        let mut ready: BTreeMap<&Key, Ready> = BTreeMap::new();
+        let mut ready: BTreeMap<&ObjectRef, Ready> = BTreeMap::new();
         for (key, host) in &dirty.route_hosts {
             let Some(placed) = layout.gateways.get(key) else { continue };
             let place = (key.clone(), host.clone());
             let all = world.gateways.hosts.get(&place);
-            let mut routes: Vec<(&Key, &Route)> =
+            let mut routes: Vec<(&ObjectRef, &Route)> =
                 all.filter_map(|route| Some((route, &**world.gateways.routes.get(route)?))).collect();
             routes.sort_by_cached_key(|(_, route)| route.age());
             for (route, parsed) in &routes {

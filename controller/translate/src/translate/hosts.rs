@@ -115,6 +115,7 @@ fn place(path: &PathMatch) -> (u8, Name) {
         PathMatch::Exact(path) => (0, path.clone()),
         PathMatch::Regex(pattern) => (1, pattern.clone()),
         PathMatch::Prefix(prefix) => (2, prefix.clone()),
+        PathMatch::LastElement(name) => (3, name.clone()),
     }
 }
 
@@ -123,6 +124,7 @@ fn describe(path: &PathMatch) -> String {
         PathMatch::Exact(path) => format!("Exact {path}"),
         PathMatch::Regex(pattern) => format!("the regular expression {pattern}"),
         PathMatch::Prefix(prefix) => format!("Prefix {prefix}"),
+        PathMatch::LastElement(name) => format!("the last element {name}"),
     }
 }
 

@@ -5,6 +5,7 @@ use rust_ingress_model::{Fault, ObjectRef, Reason, Report, ReportKey};
 use super::{Work, share};
 use crate::annotation;
 use crate::faults::Faults;
+use crate::gateway::ROUTE_KINDS;
 use crate::ingress::class::Owner;
 use crate::l4::{self, L4};
 use crate::pool::Addresses;
@@ -52,7 +53,8 @@ impl Work<'_> {
                 faults(stray_slice(object))
             }
             // Said with their status, by `gateway_status`.
-            ("Gateway" | "HTTPRoute", None) => return,
+            ("Gateway", None) => return,
+            (kind, None) if ROUTE_KINDS.contains(&kind) => return,
             _ => Report::default(),
         };
         self.report(ReportKey::Object(object.clone()), report);

@@ -80,7 +80,7 @@ impl Index {
 }
 
 /// The ports of a Service among those that somebody refers to.
-pub(crate) fn backends_of<'m>(backends: &'m Multimap<BackendKey, Key>, service: &Key) -> impl Iterator<Item = &'m BackendKey> {
+pub(crate) fn backends_of<'m, V>(backends: &'m Multimap<BackendKey, V>, service: &Key) -> impl Iterator<Item = &'m BackendKey> {
     let (namespace, name) = service.clone();
     let first = BackendKey { namespace, service: name, port: PortRef::Number(0), protocol: None };
     let service = service.clone();

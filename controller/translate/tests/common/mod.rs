@@ -49,6 +49,7 @@ pub fn object(value: Value) -> Object {
         "GatewayClass" => Object::GatewayClass(typed(value)),
         "Gateway" => Object::Gateway(typed(value)),
         "HTTPRoute" => Object::HttpRoute(typed(value)),
+        "GRPCRoute" => Object::GrpcRoute(typed(value)),
         "ReferenceGrant" => Object::ReferenceGrant(typed(value)),
         kind => panic!("the tests have no {kind}"),
     }

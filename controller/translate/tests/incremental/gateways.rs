@@ -72,6 +72,16 @@ fn route() -> impl Strategy<Value = Value> {
     )
 }
 
+fn grpc_route() -> impl Strategy<Value = Value> {
+    route().prop_map(|mut route| {
+        route["kind"] = json!("GRPCRoute");
+        for rule in route["spec"]["rules"].as_array_mut().unwrap() {
+            rule["matches"] = json!([{"method": {"service": "a.B", "method": "C"}}]);
+        }
+        route
+    })
+}
+
 fn grant() -> impl Strategy<Value = Value> {
     (metadata(), select(NAMESPACES), select(vec![("HTTPRoute", "Service"), ("Gateway", "Secret")]), prop::option::of(select(NAMES)))
         .prop_map(|(name, from, (kind, to), only)| {
@@ -88,7 +98,7 @@ fn namespace() -> impl Strategy<Value = Value> {
 }
 
 fn delete() -> impl Strategy<Value = Step> {
-    let kinds = select(vec!["Gateway", "HTTPRoute", "HTTPRoute", "ReferenceGrant", "Service", "Secret"]);
+    let kinds = select(vec!["Gateway", "HTTPRoute", "HTTPRoute", "GRPCRoute", "ReferenceGrant", "Service", "Secret"]);
     prop_oneof![
         6 => (kinds, metadata()).prop_map(|(kind, (namespace, name))| Step::Delete(ObjectRef::new(kind, namespace, name))),
         1 => select(NAMESPACES).prop_map(|name| Step::Delete(ObjectRef::new("Namespace", "", name))),
@@ -101,6 +111,7 @@ fn gateway_change() -> impl Strategy<Value = Step> {
         2 => class().prop_map(Step::Put),
         6 => gateway().prop_map(Step::Put),
         8 => route().prop_map(Step::Put),
+        4 => grpc_route().prop_map(Step::Put),
         2 => grant().prop_map(Step::Put),
         1 => namespace().prop_map(Step::Put),
         3 => service().prop_map(Step::Put),

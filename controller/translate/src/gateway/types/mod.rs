@@ -4,6 +4,7 @@ pub mod gateway;
 pub mod gatewayclass;
 pub mod httproute;
 pub mod referencegrant;
+pub mod routes;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::{Deserialize, Serialize};
@@ -30,5 +31,9 @@ pub type GatewayClass = Resource<gatewayclass::GatewayClassSpec>;
 pub type Gateway = Resource<gateway::GatewaySpec>;
 /// gateway.networking.k8s.io/v1
 pub type HttpRoute = Resource<httproute::HttpRouteSpec>;
+/// gateway.networking.k8s.io/v1
+pub type GrpcRoute = Resource<routes::GrpcRouteSpec>;
+/// gateway.networking.k8s.io/v1: TLSRoute, TCPRoute and UDPRoute
+pub type StreamRoute = Resource<routes::StreamRouteSpec>;
 /// gateway.networking.k8s.io/v1, and v1beta1 with the same fields
 pub type ReferenceGrant = Resource<referencegrant::ReferenceGrantSpec>;
