@@ -9,6 +9,7 @@ mod command_line;
 mod drain;
 mod flags;
 mod gateway;
+mod gateway_grpc;
 mod live;
 mod program;
 mod quickstart;

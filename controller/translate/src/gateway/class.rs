@@ -13,6 +13,9 @@ const CONTROLLER: &str = "rust-ingress.dev/gateway-controller";
 
 /// Features, as the conformance suite names them, sorted. None is here before a test with traffic shows it.
 const FEATURES: &[&str] = &[
+    "GRPCRoute",
+    "GRPCRouteNamedRouteRule",
+    "GRPCRouteRequestHeaderModifier",
     "Gateway",
     "GatewayAddressEmpty",
     "GatewayHTTPListenerIsolation",
