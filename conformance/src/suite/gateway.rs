@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 
-use super::{Case, Outcome, Report};
+use super::{Case, Outcome, Report, carrier};
 use crate::built;
 use crate::chart::install::Install;
 use crate::cluster::golang::Go;
@@ -22,6 +22,10 @@ use crate::cluster::{Cluster, GATEWAY_API, KubeProxy, Options, PodNetwork, Stock
 
 /// All profiles of the suite.
 const PROFILES: &str = "GATEWAY-HTTP,GATEWAY-GRPC,GATEWAY-TLS,GATEWAY-TCP,GATEWAY-UDP,MESH-HTTP,MESH-GRPC";
+
+/// Addresses of the bridge that nothing has.
+const POOL: &str = r#"{"apiVersion": "rust-ingress.dev/v1alpha1", "kind": "AddressPool", "metadata": {"name": "gateways"},
+    "spec": {"addresses": ["192.0.2.100-192.0.2.250", "2001:db8::100-2001:db8::250"], "default": true}}"#;
 
 /// What to run.
 #[derive(Debug, Args)]
@@ -41,9 +45,9 @@ pub struct Arguments {
     /// The GatewayClass; on the test cluster the chart makes it.
     #[arg(long, default_value = "rust-ingress")]
     pub gateway_class: String,
-    /// An address that a Gateway may ask for.
-    #[arg(long, default_value = "203.0.113.200")]
-    pub usable_address: String,
+    /// An address that a Gateway may ask for; on the test cluster one that is there to be given.
+    #[arg(long)]
+    pub usable_address: Option<String>,
     /// An address that no Gateway gets.
     #[arg(long, default_value = "198.51.100.1")]
     pub unusable_address: String,
@@ -72,16 +76,28 @@ impl Arguments {
 pub fn run(cluster: &Cluster, arguments: &Arguments) -> Result<Report> {
     let (binary, report) = files()?;
     prepare(cluster, arguments)?;
-    let mut command = command(arguments, &binary, &report);
+    let usable = if pools(cluster) { "192.0.2.250" } else { "203.0.113.200" };
+    let mut command = command(arguments, usable, &binary, &report);
     command.env("KUBECONFIG", cluster.kubeconfig());
-    balancer::beside(cluster, || finish(arguments, command, &cluster.describe(), &report))
+    let work = || finish(arguments, command, &cluster.describe(), &report);
+    if pools(cluster) {
+        let done = work()?;
+        carrier::alone(cluster)?;
+        return Ok(done);
+    }
+    balancer::beside(cluster, work)
+}
+
+/// Whether Gateways get their addresses from a pool of ours: where nobody else carries Services.
+fn pools(cluster: &Cluster) -> bool {
+    cluster.options().kube_proxy == KubeProxy::None
 }
 
 /// Runs the suite on any other cluster.
 pub fn elsewhere(kubeconfig: &Path, arguments: &Arguments) -> Result<Report> {
     let (binary, report) = files()?;
     let kubeconfig = kubeconfig.canonicalize().with_context(|| format!("{}: can't be read", kubeconfig.display()))?;
-    let mut command = command(arguments, &binary, &report);
+    let mut command = command(arguments, "203.0.113.200", &binary, &report);
     command.env("KUBECONFIG", &kubeconfig);
     finish(arguments, command, &format!("the cluster of {}", kubeconfig.display()), &report)
 }
@@ -96,9 +112,9 @@ fn files() -> Result<(PathBuf, PathBuf)> {
     Ok((binary, report))
 }
 
-fn command(arguments: &Arguments, binary: &Path, report: &Path) -> Command {
+fn command(arguments: &Arguments, usable: &str, binary: &Path, report: &Path) -> Command {
     let mut command = Command::new(binary);
-    command.args(line(arguments, report));
+    command.args(line(arguments, usable, report));
     command
 }
 
@@ -109,10 +125,15 @@ fn prepare(cluster: &Cluster, arguments: &Arguments) -> Result<()> {
         Some(program) => program.clone(),
         None => built::release()?,
     };
-    let install = Install::on(cluster)?;
-    install.image(&program).context("the image can't be made")?;
     let class = format!("gatewayClass.name={}", arguments.gateway_class);
-    install.chart("kubeadm.yaml", &[&class])?;
+    if pools(cluster) {
+        carrier::install(cluster, Some(&program), &[&class])?;
+        cluster.apply(POOL).context("the pool can't be made")?;
+    } else {
+        let install = Install::on(cluster)?;
+        install.image(&program).context("the image can't be made")?;
+        install.chart("kubeadm.yaml", &[&class])?;
+    }
     let mesh = arguments.profiles.contains("MESH");
     cluster.load_stock(if mesh { &[Stock::Echo, Stock::Mesh] } else { &[Stock::Echo] })
 }
@@ -133,7 +154,7 @@ pub fn install_crds(cluster: &Cluster) -> Result<()> {
     cluster.wait(&["--for=condition=Established", "crd", "gatewayclasses.gateway.networking.k8s.io"], Duration::from_secs(30))
 }
 
-fn line(arguments: &Arguments, report: &Path) -> Vec<String> {
+fn line(arguments: &Arguments, usable: &str, report: &Path) -> Vec<String> {
     let mut line = vec![
         "-test.run=TestConformance".to_owned(),
         "-test.v".to_owned(),
@@ -141,7 +162,7 @@ fn line(arguments: &Arguments, report: &Path) -> Vec<String> {
         format!("-test.timeout={}m", arguments.minutes),
         format!("--gateway-class={}", arguments.gateway_class),
         format!("--conformance-profiles={}", arguments.profiles),
-        format!("--usable-address={}", arguments.usable_address),
+        format!("--usable-address={}", arguments.usable_address.as_deref().unwrap_or(usable)),
         format!("--unusable-address={}", arguments.unusable_address),
         format!("--report-output={}", report.display()),
         "--organization=rust-ingress".to_owned(),

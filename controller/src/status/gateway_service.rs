@@ -65,6 +65,9 @@ fn service(wish: &GatewayService, owner: &Value) -> Value {
         "ipFamilyPolicy": "PreferDualStack",
         "ports": ports.collect::<Value>(),
     });
+    if wish.pooled {
+        spec["allocateLoadBalancerNodePorts"] = json!(false);
+    }
     if let Some(first) = wish.addresses.first() {
         let all: Vec<String> = wish.addresses.iter().map(IpAddr::to_string).collect();
         annotations.insert("rust-ingress.dev/addresses".into(), all.join(","));
@@ -78,7 +81,9 @@ fn service(wish: &GatewayService, owner: &Value) -> Value {
 fn slice(wish: &GatewayService, owner: &Value, name: &str, family: &str, peers: &[&Peer]) -> Value {
     let ports = wish.ports.iter().map(|(port, target)| json!({"name": port_name(*port), "port": target, "protocol": "TCP"}));
     let endpoints = peers.iter().map(|peer| {
-        json!({"addresses": [peer.ip], "nodeName": peer.node, "conditions": {"ready": true, "serving": true, "terminating": false}})
+        // A Pod that asks goes to the proxy of its own node: straight from one node to another's proxy nobody may.
+        json!({"addresses": [peer.ip], "nodeName": peer.node, "hints": {"forNodes": [{"name": peer.node}]},
+            "conditions": {"ready": true, "serving": true, "terminating": false}})
     });
     let labels = json!({"kubernetes.io/service-name": wish.name, "endpointslice.kubernetes.io/managed-by": "rust-ingress.dev"});
     json!({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",

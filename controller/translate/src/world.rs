@@ -98,6 +98,11 @@ impl World {
         self.l4.as_ref()?.node(name)
     }
 
+    /// Whether pools have addresses for Services that name no class.
+    pub(crate) fn pools_serve_all(&self) -> bool {
+        self.l4.as_ref().is_some_and(|l4| l4.addresses.has_default())
+    }
+
     /// The keys of a snapshot that was just made from this World.
     pub fn key_store(&self, snapshot: &Snapshot, settings: &Settings) -> KeyStore {
         let mut store = KeyStore::default();
@@ -309,9 +314,12 @@ impl World {
 
     /// What it changes shows when all changes are in: [`Self::take_dirty`].
     fn set_pool(&mut self, name: &Name, new: Option<AddressPool>) {
+        let before = self.pools_serve_all();
         if let Some(l4) = &mut self.l4 {
             l4.addresses.set_pool(name, new);
         }
+        // The Services of Gateways differ by it.
+        self.dirty.layout |= before != self.pools_serve_all();
     }
 
     fn set_secret(&mut self, key: Key, new: Option<certificate::Parsed>) {

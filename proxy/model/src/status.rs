@@ -123,6 +123,9 @@ pub struct GatewayService {
     /// `spec.addresses` that it asks for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub addresses: Vec<IpAddr>,
+    /// A pool gives its addresses: nobody comes by NodePorts.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub pooled: bool,
 }
 
 /// Our entry of a route's `status.parents`: one for each parentRef to a Gateway of ours.

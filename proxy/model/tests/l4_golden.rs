@@ -12,7 +12,7 @@ use ipnet::IpNet;
 use rust_ingress_model::l4::explain::{Packet, explain};
 use rust_ingress_model::l4::text::AddElements;
 use rust_ingress_model::l4::{L4Service, L4Settings, NodeFacts, Plan};
-use rust_ingress_model::{ObjectRef, Part, Snapshot};
+use rust_ingress_model::{Listener, ListenerAddress, ObjectRef, Parent, Part, Snapshot};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -24,6 +24,9 @@ struct Input {
     #[serde(default)]
     service_cidrs: Vec<IpNet>,
     services: BTreeMap<ObjectRef, L4Service>,
+    /// Where the proxy listens for a Gateway.
+    #[serde(default)]
+    gateway_ports: Vec<u16>,
     #[serde(default)]
     packets: Vec<String>,
 }
@@ -43,7 +46,13 @@ fn check(folder: &Path) -> Option<String> {
     assert!(text.starts_with("# "), "{}: in.yaml begins with the sentence that it shows", folder.display());
     let input: Input = serde_saphyr::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
     let services = input.services.into_iter().map(|(name, service)| (name, Part::new(service))).collect();
-    let snapshot = Snapshot { services, service_cidrs: input.service_cidrs, ..Snapshot::default() };
+    let listener = |port: u16| Listener {
+        parent: Parent::Gateway { object: ObjectRef::new("Gateway", "a", "b") },
+        public_port: Some(80),
+        ..Listener::http(ListenerAddress::Any, port, "".into())
+    };
+    let listeners = input.gateway_ports.iter().map(|port| (port.to_string().into(), Part::new(listener(*port)))).collect();
+    let snapshot = Snapshot { services, listeners, service_cidrs: input.service_cidrs, ..Snapshot::default() };
     let (plan, change) = Plan::empty(input.settings).next(&snapshot, &input.node);
     assert_eq!(change.added, plan.elements(), "{}: from nothing, all is added", folder.display());
     let faults: String = plan.faults().map(|fault| format!("# {fault}\n")).collect();

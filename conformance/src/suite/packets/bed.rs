@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context, Result, ensure};
 use rust_ingress_model::l4::{L4Endpoint, L4Port, L4Service, L4Settings, NodeFacts, Pool, Transport};
-use rust_ingress_model::{ObjectRef, Part, Snapshot};
+use rust_ingress_model::{Listener, ObjectRef, Part, Snapshot};
 use rust_ingress_proxy::agent::{Agent, Options};
 
 use super::namespace::Namespace;
@@ -100,6 +100,11 @@ impl<'r> Bed<'r> {
 
     /// Publishes these Services under names that begin so: a change of those that had the same names.
     pub fn publish_as(&self, prefix: &str, services: &[L4Service]) -> Result<()> {
+        self.publish_beside(prefix, services, &[])
+    }
+
+    /// Publishes these Services beside listeners of the proxy.
+    pub fn publish_beside(&self, prefix: &str, services: &[L4Service], listeners: &[Listener]) -> Result<()> {
         let mut snapshot = Snapshot {
             service_cidrs: ["10.96.0.0/16", "fd00:96::/112"].iter().filter_map(|cidr| cidr.parse().ok()).collect(),
             pools: [("pool".into(), pool())].into(),
@@ -108,6 +113,10 @@ impl<'r> Bed<'r> {
         for (place, service) in services.iter().enumerate() {
             let name = ObjectRef::new("Service", "default", &format!("{prefix}-{place}"));
             snapshot.services.insert(name, Part::new(service.clone()));
+        }
+        for listener in listeners {
+            let name = format!("{:?}/{}", listener.protocol, listener.port);
+            snapshot.listeners.insert(name.into(), Part::new(listener.clone()));
         }
         let faults = self.agent.publish(&snapshot, &node());
         ensure!(faults.is_empty(), "faults: {faults:?}");

@@ -8,9 +8,8 @@ use rust_ingress_model::{Digest, Name};
 
 use super::layout::Placed;
 use super::listener::Gateway;
+use crate::l4::frontend::{GATEWAY_NAME, is_of_gateway};
 
-/// The label by which Gateway API finds what was made for a Gateway. A label has 63 characters, a Gateway's name up to 253.
-const GATEWAY_NAME: &str = "gateway.networking.k8s.io/gateway-name";
 /// Longest name of a Service, and longest label (RFC 1123).
 const LONGEST: usize = 63;
 
@@ -22,11 +21,12 @@ pub(crate) fn name(gateway: &Gateway) -> Name {
 }
 
 /// The Service that a Gateway wants; none where nothing of it can be served: a Service has a port.
-pub(crate) fn wanted(placed: &Placed<'_>) -> Option<GatewayService> {
+pub(crate) fn wanted(placed: &Placed<'_>, pooled: bool) -> Option<GatewayService> {
     let gateway = placed.gateway;
     let served = placed.listeners.iter().filter(|state| state.accepted.is_ok() && state.conflict.is_none());
     let ports = served.filter_map(|state| Some((state.listener.port, *placed.ports.get(&state.listener.port)?)));
     let ports: BTreeMap<u16, u16> = ports.collect();
+    // A label has 63 characters, a Gateway's name up to 253.
     let full = &*gateway.reference.name;
     let own = name(gateway);
     let label = if full.len() <= LONGEST { full } else { &*own };
@@ -35,7 +35,7 @@ pub(crate) fn wanted(placed: &Placed<'_>) -> Option<GatewayService> {
     labels.insert("app.kubernetes.io/managed-by".into(), "rust-ingress".into());
     let served = !ports.is_empty() && placed.refused.is_none();
     let (annotations, addresses) = (gateway.annotations.clone(), gateway.ips().collect());
-    served.then(|| GatewayService { name: own.clone(), labels, annotations, ports, addresses })
+    served.then(|| GatewayService { name: own.clone(), labels, annotations, ports, addresses, pooled })
 }
 
 /// The addresses that a Service has been given.
@@ -57,9 +57,6 @@ pub(crate) fn addresses(service: &Service) -> Vec<StatusAddress> {
 
 /// Whether a Service that changed is the same to its Gateway; of those that are none's only the spec matters.
 pub(crate) fn same(old: &Service, new: &Service) -> bool {
-    let given = |service: &Service| {
-        let labels = service.metadata.labels.as_ref();
-        labels.is_some_and(|labels| labels.contains_key(GATEWAY_NAME)).then(|| addresses(service))
-    };
+    let given = |service: &Service| is_of_gateway(service).then(|| addresses(service));
     given(old) == given(new)
 }

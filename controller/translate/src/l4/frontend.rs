@@ -15,6 +15,14 @@ use rust_ingress_model::l4::Transport;
 use crate::ingress::validate;
 use crate::world::Key;
 
+/// The label by which Gateway API finds what was made for a Gateway.
+pub(crate) const GATEWAY_NAME: &str = "gateway.networking.k8s.io/gateway-name";
+
+/// Whether a Service was made for a Gateway.
+pub(crate) fn is_of_gateway(service: &Service) -> bool {
+    service.metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(GATEWAY_NAME))
+}
+
 /// Where a Service is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum Frontend {

@@ -92,8 +92,12 @@ pub(crate) fn of_service(object: &ObjectRef, service: &Service, in_pool: impl Fn
         return Asks::Nothing;
     }
     let mut faults = Faults::of(object.clone());
-    let families = families(service, spec);
+    let mut families = families(service, spec);
     let requested = requested(service, spec, &families, &mut faults);
+    // A Gateway that asks for certain addresses is at these and at no other.
+    if frontend::is_of_gateway(service) && !requested.is_empty() {
+        families.retain(|family| requested.contains_key(family));
+    }
     let annotation = |name: &str| service.metadata.annotations.as_ref()?.get(name).filter(|text| !text.is_empty());
     Asks::For(Box::new(Claim {
         object: object.clone(),

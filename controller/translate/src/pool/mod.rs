@@ -192,6 +192,11 @@ impl Addresses {
         (self.pools, self.faults) = (pools, found);
     }
 
+    /// Whether a pool is for Services that name no class.
+    pub(crate) fn has_default(&self) -> bool {
+        self.objects.values().any(|pool| pool.spec.is_default)
+    }
+
     /// The names of all pools.
     pub(crate) fn pool_names(&self) -> impl Iterator<Item = &Name> {
         self.objects.keys()

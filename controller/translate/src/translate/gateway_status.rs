@@ -65,7 +65,7 @@ impl Work<'_> {
         };
         let service = match self.settings.origin {
             Origin::Files => None,
-            Origin::Cluster => service::wanted(placed),
+            Origin::Cluster => service::wanted(placed, self.world.pools_serve_all()),
         };
         ObjectStatus {
             generation: gateway.generation,

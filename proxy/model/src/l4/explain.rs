@@ -124,7 +124,7 @@ pub fn explain(plan: &Plan, packet: &Packet) -> Explanation {
         source_is_local: origin == Origin::Node,
     };
     let base = if origin == Origin::Node { ChainName::Output } else { ChainName::Prerouting };
-    let Walk { end, matches, sticky } = kernel.walk(base, &state);
+    let Walk { end, mut matches, sticky } = kernel.walk(base, &state);
     let proxy = proxy(plan, family, base, &state);
     let found = service(plan, packet);
     let affinity_s = found.as_ref().and_then(|(name, _)| plan.services().get(name)?.affinity_s).filter(|_| sticky);
@@ -135,9 +135,23 @@ pub fn explain(plan: &Plan, packet: &Packet) -> Explanation {
             hops: to.into_iter().map(|to| hop(plan, &kernel, State { destination: to, ..state })).collect(),
             affinity_s,
         },
-        End::Accepted | End::Masqueraded => Outcome::Sent { hops: vec![hop(plan, &kernel, state)], affinity_s: None },
+        End::Accepted | End::Masqueraded => match refused_by_input(plan, &kernel, &state) {
+            Some(input) => {
+                matches.extend(input);
+                Outcome::Refused
+            }
+            None => Outcome::Sent { hops: vec![hop(plan, &kernel, state)], affinity_s: None },
+        },
     };
     Explanation { packet: *packet, node: plan.node().name.clone(), origin, service: found, proxy, matches, outcome }
+}
+
+/// What matched where a packet is for this node and is refused there. What the node sends to itself passes no such chain.
+fn refused_by_input(plan: &Plan, kernel: &Kernel, state: &State) -> Option<Vec<Match>> {
+    let (to, node) = (state.destination.ip(), plan.node());
+    let enters = is_among(to, &node.addresses) || is_among(to, &node.interface_addresses);
+    let Walk { end, matches, .. } = kernel.walk(ChainName::Input, state);
+    (enters && state.origin != Origin::Node && end == End::Refused).then_some(matches)
 }
 
 /// Where the packet goes while the L7 proxy is alive, if that makes a difference.
@@ -246,7 +260,9 @@ impl Display for Explanation {
             Outcome::Refused => {
                 let how = if self.packet.transport == Transport::Tcp { "a TCP reset" } else { "ICMP port unreachable" };
                 let required = |found: &Match| matches!(found.set, SetName::L7Only | SetName::L7OnlyNodePorts);
-                let why = if self.matches.iter().any(required) {
+                let why = if self.matches.iter().any(|found| found.set == SetName::GatewayPorts) {
+                    "it is where the proxy listens for a Gateway, which has an address of its own"
+                } else if self.matches.iter().any(required) {
                     "it may not go on without the L7 proxy"
                 } else if self.service.is_some() {
                     "no endpoint could serve"

@@ -4,14 +4,18 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-use super::element::{Data, Element, Key};
+use super::element::{Data, Element, Key, NodePort};
 use super::l7;
 use super::node::{EgressSnat, L4Settings, NodeFacts, NodePortAddresses};
+use super::service::Transport;
 use super::set::{Family, SetName};
 use super::vet::unfit;
+use crate::listener::{Listener, Parent, Protocol};
+use crate::snapshot::Snapshot;
 
 /// All of them, sorted.
-pub fn node_elements(node: &NodeFacts, settings: &L4Settings, service_cidrs: &[IpNet]) -> Vec<Element> {
+pub fn node_elements(node: &NodeFacts, settings: &L4Settings, snapshot: &Snapshot) -> Vec<Element> {
+    let service_cidrs = &snapshot.service_cidrs;
     let networks = |set: SetName, networks: &[IpNet]| {
         let element = move |net: IpNet| Element { family: Family::of(net.addr()), set, key: Key::Network(net), data: Data::None };
         // Ranges of a set must not overlap.
@@ -31,10 +35,22 @@ pub fn node_elements(node: &NodeFacts, settings: &L4Settings, service_cidrs: &[I
         .chain(networks(SetName::ServiceCidrs, service_cidrs))
         .chain(networks(SetName::NonMasquerade, &keep))
         .chain(l7::node_elements(node, settings))
+        .chain(gateway_ports(snapshot))
         .collect();
     elements.sort_unstable();
     elements.dedup();
     elements
+}
+
+/// Ports of the proxy that stand for those of Gateways at addresses of their own.
+fn gateway_ports(snapshot: &Snapshot) -> impl Iterator<Item = Element> + '_ {
+    let apart = |listener: &&Listener| listener.public_port.is_some() && matches!(listener.parent, Parent::Gateway { .. });
+    let listeners = snapshot.listeners.values().map(|part| &**part).filter(apart);
+    listeners.flat_map(|listener| {
+        let transport = if listener.protocol == Protocol::Udp { Transport::Udp } else { Transport::Tcp };
+        let key = Key::NodePort(NodePort { transport, port: listener.port });
+        Family::BOTH.map(|family| Element { family, set: SetName::GatewayPorts, key, data: Data::None })
+    })
 }
 
 /// Addresses of a host to itself, where NodePorts are taken there (KEP-6032).

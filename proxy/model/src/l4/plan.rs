@@ -67,7 +67,7 @@ impl Plan {
         let mut next = Self {
             node: node.clone(),
             services: snapshot.services.clone(),
-            own: node_elements(node, &self.settings, &snapshot.service_cidrs),
+            own: node_elements(node, &self.settings, snapshot),
             ..self.clone()
         };
         let mut change = Building::default();

@@ -104,7 +104,7 @@ fn fixed(family: Family, settings: &L4Settings) -> Vec<Chain> {
         plain(ChainName::ServiceSource, service_source(settings)),
         base(ChainName::Prerouting, Hook::Prerouting, BEFORE_DSTNAT, prerouting(settings)),
         base(ChainName::Output, Hook::Output, BEFORE_DSTNAT, output(settings.loopback.and_then(|ports| ports.of(family)))),
-        base(ChainName::Input, Hook::Input, BEFORE_SRCNAT, vec![rule([Step::Translated, Step::Jump(ChainName::Remember)])]),
+        base(ChainName::Input, Hook::Input, BEFORE_SRCNAT, input()),
         base(ChainName::Postrouting, Hook::Postrouting, BEFORE_SRCNAT, postrouting(settings)),
     ]
 }
@@ -150,12 +150,27 @@ fn output(loopback: Option<u16>) -> Vec<Rule> {
         })
     });
     let others = [
+        // What the node sends to itself passes no chain of input.
+        rule([
+            in_set(&[Load::DestinationAddress], SetName::NodeAddresses),
+            in_set(&NODE_PORT, SetName::GatewayPorts),
+            Step::Goto(ChainName::Rejected),
+        ]),
         rule([Step::Jump(ChainName::Firewall)]),
         // What comes from the proxy isn't sent back to it.
         rule([not_in_set(&[Load::SourceAddress], SetName::L7Own), Step::Jump(ChainName::ToL7)]),
         rule([Step::Jump(ChainName::Services)]),
     ];
     carried.chain(others).collect()
+}
+
+/// What is for this node itself: a Gateway's proxy only if it was asked at the Gateway's address.
+fn input() -> Vec<Rule> {
+    vec![
+        rule([Step::Translated, Step::Jump(ChainName::Remember)]),
+        rule([Step::Translated, Step::Return]),
+        rule([in_set(&NODE_PORT, SetName::GatewayPorts), Step::Goto(ChainName::Rejected)]),
+    ]
 }
 
 /// The dead-man's switch: nobody has to close it.

@@ -99,6 +99,8 @@ pub enum SetName {
     L7OnlyNodePorts,
     /// Range of the proxy's sources → range of the clients that they stand for.
     L7Sources,
+    /// As node ports: where the proxy of this node listens for Gateways, each at an address of its own. Nobody asks for them as such.
+    GatewayPorts,
 }
 
 /// One field of a key.
@@ -159,7 +161,7 @@ const SOURCE_NODE_PORT: &[FieldType] = &[FieldType::Address, FieldType::Protocol
 
 impl SetName {
     /// All, in order of declaration.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 31] = [
         Self::NodeAddresses,
         Self::Loopback,
         Self::LocalPods,
@@ -190,6 +192,7 @@ impl SetName {
         Self::L7Only,
         Self::L7OnlyNodePorts,
         Self::L7Sources,
+        Self::GatewayPorts,
     ];
 
     /// Its name in the kernel. No keyword of nft's, which can't be names there.
@@ -225,6 +228,7 @@ impl SetName {
             Self::L7Only => "l7-only",
             Self::L7OnlyNodePorts => "l7-only-node-ports",
             Self::L7Sources => "l7-sources",
+            Self::GatewayPorts => "gateway-ports",
         }
     }
 
@@ -235,7 +239,7 @@ impl SetName {
             Self::Loopback | Self::L7Own | Self::L7Sources => ADDRESS,
             Self::L7Alive => PROTOCOL,
             Self::L7Services | Self::L7Only => FRONTEND,
-            Self::L7NodePorts | Self::L7OnlyNodePorts => NODE_PORT,
+            Self::L7NodePorts | Self::L7OnlyNodePorts | Self::GatewayPorts => NODE_PORT,
             Self::Services | Self::ServicesOutside | Self::Firewalled => FRONTEND,
             Self::Masqueraded | Self::SourceKept | Self::Sticky => FRONTEND,
             Self::Endpoints => FRONTEND_INDEX,

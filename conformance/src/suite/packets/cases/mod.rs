@@ -7,6 +7,7 @@ mod cluster_ip;
 mod elements;
 mod external;
 mod fallback;
+mod gateways;
 mod health;
 mod localhost;
 mod node_port;
@@ -25,12 +26,13 @@ type Group = (&'static str, fn(&Rig, &mut Report) -> Result<()>);
 
 /// Runs the groups whose names contain a text.
 pub fn all(report: &mut Report, only: &str) -> Result<()> {
-    let groups: [Group; 12] = [
+    let groups: [Group; 13] = [
         ("ClusterIP", cluster_ip::all),
         ("NodePort", node_port::all),
         ("NodePort at loopback", localhost::all),
         ("external addresses", external::all),
         ("pools", pool::all),
+        ("Gateways", gateways::all),
         ("policies", policy::all),
         ("affinity", affinity::all),
         ("source", source::all),
