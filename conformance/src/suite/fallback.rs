@@ -81,6 +81,9 @@ pub fn run(cluster: &Cluster, arguments: &Arguments) -> Result<Report> {
         said.iter().for_each(|line| println!("        {line}"));
         report.notes.extend(said.into_iter().map(|line| format!("{name}: {line}")));
     }
+    if arguments.focus.is_empty() {
+        report.case("Events on the Node", "the loss is said, and that it is over", || scene.said());
+    }
     scene.balance("del")?;
     cluster.kubectl(&["delete", "namespace", NAMESPACE, "--wait=false"])?;
     carrier::alone(cluster)?;
@@ -206,6 +209,15 @@ impl Scene<'_> {
             sleep(Duration::from_millis(20));
         }
         Ok(fs::remove_dir(folder)?)
+    }
+
+    fn said(&self) -> Result<()> {
+        for reason in ["L7Away", "L7Back"] {
+            let select = format!("involvedObject.kind=Node,involvedObject.name=node1,reason={reason}");
+            let events = self.cluster.kubectl(&["-n", "default", "get", "events", "--field-selector", &select, "-o", "name"])?;
+            ensure!(!events.trim().is_empty(), "Node node1 has no Event {reason}");
+        }
+        Ok(())
     }
 
     fn upgraded(&self) -> Result<()> {

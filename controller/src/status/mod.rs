@@ -15,6 +15,7 @@ mod gateway_service;
 mod journal;
 mod lease;
 mod metrics;
+mod node;
 mod peers;
 mod publish;
 mod run;
@@ -52,6 +53,8 @@ pub struct WriterOptions {
     pub namespace: String,
     /// `POD_NAME`; out of a cluster, the host's name.
     pub pod: String,
+    /// With the agent: this node's name, and whether what should go through the L7 proxy of this node does.
+    pub node: Option<(String, watch::Receiver<Option<bool>>)>,
 }
 
 /// A running writer.
@@ -68,7 +71,7 @@ impl Writer {
     /// # Errors
     /// No thread, no runtime, or certificates that can't be used.
     pub fn start(options: WriterOptions) -> io::Result<(Self, Subscriber)> {
-        let WriterOptions { config, seen, publish, lease, namespace, pod } = options;
+        let WriterOptions { config, seen, publish, lease, namespace, pod, node } = options;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let client = {
             let _guard = runtime.enter();
@@ -80,6 +83,9 @@ impl Writer {
         let (turns, taken) = mpsc::unbounded_channel();
         let (end, ended) = channel();
         let elector = Elector::new(client.clone(), &namespace, &lease, &pod, term);
+        if let Some((name, proxied)) = node {
+            runtime.spawn(node::run(client.clone(), name, pod.clone(), proxied));
+        }
         let context = Context { client, seen, publish, namespace, pod, metrics: metrics.clone() };
         let work = async move {
             // Only when nothing is written any more may another begin.

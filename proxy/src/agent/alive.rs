@@ -4,6 +4,8 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokio::sync::watch;
+
 use super::health::Metrics;
 use super::nft::Switch;
 
@@ -17,13 +19,15 @@ struct Inner {
     wanted: AtomicBool,
     /// Whether the kernel was told last that the proxy is alive.
     told: AtomicBool,
+    /// The same for others, but for ends that were asked for; `None` at first.
+    said: watch::Sender<Option<bool>>,
     metrics: Metrics,
 }
 
 impl Alive {
     pub(super) fn new(switch: Switch, metrics: Metrics) -> Self {
         let (wanted, told) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self(Arc::new(Inner { switch: Mutex::new(switch), wanted, told, metrics }))
+        Self(Arc::new(Inner { switch: Mutex::new(switch), wanted, told, said: watch::Sender::new(None), metrics }))
     }
 
     /// The proxy is ready, and its workers answer. To be said every 250 ms: after a second of silence the kernel takes new
@@ -36,6 +40,7 @@ impl Alive {
             Ok(()) => {
                 if !self.0.told.swap(true, Relaxed) {
                     self.0.metrics.l7_alive(true);
+                    self.0.said.send_replace(Some(true));
                     tracing::info!("Services with the annotation rust-ingress.dev/l7 go through the proxy of this node");
                 }
             }
@@ -48,6 +53,7 @@ impl Alive {
     pub fn lose(&self) {
         if self.is_alive() {
             self.0.metrics.l7_lost();
+            self.0.said.send_replace(Some(false));
             tracing::warn!("the proxy of this node doesn't answer: Services that go through it are carried by the kernel alone");
             self.end();
         }
@@ -69,6 +75,11 @@ impl Alive {
     /// Whether the kernel was told last that the proxy is alive.
     pub fn is_alive(&self) -> bool {
         self.0.told.load(Relaxed)
+    }
+
+    /// Whether Services go through the proxy, as soon as that changes; not said of a proxy that was asked to end. `None` until they do.
+    pub fn watch(&self) -> watch::Receiver<Option<bool>> {
+        self.0.said.subscribe()
     }
 
     /// So many frontends go through the proxy, as far as the tables are ours: without any, refreshing is of no use.

@@ -40,6 +40,7 @@ impl StatusArgs {
             lease: self.lease_name.clone(),
             namespace: given("POD_NAMESPACE").unwrap_or_else(|| config.default_namespace.clone()),
             pod: given("POD_NAME").unwrap_or_else(host),
+            node: None,
         }
     }
 }

@@ -9,6 +9,7 @@ use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use rust_ingress_proxy::agent::Alive;
 use rust_ingress_proxy::options::Options;
 use rust_ingress_proxy::server::sockets::Sharing;
 
@@ -44,6 +45,7 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     }
     let ties = agent::start(&args.l4, &mut driver)?;
     let (addresses, alive) = ties.map(|ties| (ties.addresses, ties.alive)).unzip();
+    let proxied = alive.as_ref().map(Alive::watch);
     let child = Child::start(ChildOptions {
         program: this_program(),
         flags: args.log.flags(),
@@ -57,7 +59,8 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     }
     let seen = Seen::default();
     let l7 = !args.l4.l4_only;
-    let status = args.status.options(&config, seen.clone(), l7);
+    let mut status = args.status.options(&config, seen.clone(), l7);
+    status.node = args.l4.node()?.zip(proxied);
     let (namespace, lease, pod) = (status.namespace.clone(), status.lease.clone(), status.pod.clone());
     let (writer, subscriber) = Writer::start(status).context("can't start the status writer")?;
     driver.subscribe(subscriber);

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
-use rust_ingress_model::l4::{L4Port, L4Service, TrafficPolicy, Transport};
+use rust_ingress_model::l4::{L4Port, L4Service, TrafficPolicy, Transport, l7};
 use rust_ingress_model::{AppProtocol, Fault, ObjectRef, Reason};
 
 use super::endpoints::Reader;
@@ -54,6 +54,7 @@ pub(crate) fn programmed(world: &World, l4: &L4, settings: &Settings, key: &Key)
     };
     let mut faults = work.faults.into_list();
     faults.extend(work.endpoints.faults);
+    faults.extend(l7::service_faults(&object, &l4_service));
     let reached = l4_service.ports.iter().any(|port| port.node_port.is_some())
         || [&l4_service.cluster_ips, &l4_service.external_ips, &l4_service.load_balancer_ips].iter().any(|ips| !ips.is_empty());
     Programmed { service: reached.then_some(l4_service), faults }

@@ -89,13 +89,10 @@ pub fn stand(node: &NodeFacts, settings: &L4Settings, family: Family) -> Result<
     own.map(|own| Some(Stand { clients, own })).ok_or("the range of the node's Pods is too wide")
 }
 
-/// Why nothing of a Service goes through the proxy of this node, though it asks for it; and what to do.
-fn hindrance(service: &L4Service, node: &NodeFacts, settings: &L4Settings) -> Option<(&'static str, &'static str)> {
+/// Why nothing of any Service goes through the proxy of this node; and what to do.
+fn hindrance(node: &NodeFacts, settings: &L4Settings) -> Option<(&'static str, &'static str)> {
     if settings.l7_port.is_none() {
         return Some(("no L7 proxy runs beside the agent of this node", "run it without --l4-only"));
-    }
-    if service.affinity_s.is_some() {
-        return Some(("the proxy doesn't keep session affinity", "take sessionAffinity out, or the annotation"));
     }
     let stands = Family::BOTH.into_iter().find_map(|family| stand(node, settings, family).err());
     stands.map(|why| (why, "name the node's Pods by one range of at most /9 or /48: --local-pods"))
@@ -103,7 +100,10 @@ fn hindrance(service: &L4Service, node: &NodeFacts, settings: &L4Settings) -> Op
 
 /// Where the proxy of this node takes a port's traffic of a family; `None`: it doesn't.
 pub fn proxy(service: &L4Service, port: &L4Port, node: &NodeFacts, settings: &L4Settings, family: Family) -> Option<SocketAddr> {
-    if service.l7.is_off() || port.transport != Transport::Tcp || hindrance(service, node, settings).is_some() {
+    if service.l7.is_off() || port.transport != Transport::Tcp || service.affinity_s.is_some() {
+        return None;
+    }
+    if hindrance(node, settings).is_some() {
         return None;
     }
     let mut addresses = node.addresses.iter().copied().filter(|address| Family::of(*address) == family);
@@ -111,24 +111,13 @@ pub fn proxy(service: &L4Service, port: &L4Port, node: &NodeFacts, settings: &L4
     Some(SocketAddr::new(address, settings.l7_port?))
 }
 
-/// What is said of a Service that doesn't go through the proxy as it asks.
-pub fn faults(object: &ObjectRef, service: &L4Service, node: &NodeFacts, settings: &L4Settings) -> Vec<Fault> {
-    let without = match service.l7 {
-        L7::Off => return Vec::new(),
-        L7::Enabled => "its traffic goes straight to the endpoints",
-        L7::Required => "its traffic is refused",
-    };
-    let field = "metadata.annotations[rust-ingress.dev/l7]".to_owned();
-    let fault = |message: String, advice: &str| Fault {
-        object: object.clone(),
-        field: field.clone(),
-        severity: if service.l7 == L7::Required { Severity::Error } else { Severity::Warning },
-        reason: Reason::UnsupportedService,
-        message,
-        advice: advice.to_owned(),
-    };
-    if let Some((why, advice)) = hindrance(service, node, settings) {
-        return vec![fault(format!("{why}: {without}"), advice)];
+/// What is said of a Service that doesn't go through the proxy as it asks, on any node.
+pub fn service_faults(object: &ObjectRef, service: &L4Service) -> Vec<Fault> {
+    let Some(without) = without(service.l7) else { return Vec::new() };
+    let fault = |message: String, advice: &str| fault(object, service.l7, message, advice);
+    if service.affinity_s.is_some() {
+        let message = format!("the proxy doesn't keep session affinity: {without}");
+        return vec![fault(message, "take sessionAffinity out, or the annotation")];
     }
     let mut faults = Vec::new();
     let outside = service.ports.iter().any(|port| port.node_port.is_some())
@@ -142,6 +131,31 @@ pub fn faults(object: &ObjectRef, service: &L4Service, node: &NodeFacts, setting
         faults.push(fault("it has no TCP port: the kernel carries it".into(), "take the annotation out"));
     }
     faults
+}
+
+/// What is said of it on this node alone.
+pub fn node_faults(object: &ObjectRef, service: &L4Service, node: &NodeFacts, settings: &L4Settings) -> Vec<Fault> {
+    let said = without(service.l7).zip(hindrance(node, settings));
+    said.map(|(without, (why, advice))| fault(object, service.l7, format!("{why}: {without}"), advice)).into_iter().collect()
+}
+
+fn without(l7: L7) -> Option<&'static str> {
+    match l7 {
+        L7::Off => None,
+        L7::Enabled => Some("its traffic goes straight to the endpoints"),
+        L7::Required => Some("its traffic is refused"),
+    }
+}
+
+fn fault(object: &ObjectRef, l7: L7, message: String, advice: &str) -> Fault {
+    Fault {
+        object: object.clone(),
+        field: r#"metadata.annotations["rust-ingress.dev/l7"]"#.to_owned(),
+        severity: if l7 == L7::Required { Severity::Error } else { Severity::Warning },
+        reason: Reason::UnsupportedService,
+        message,
+        advice: advice.to_owned(),
+    }
 }
 
 /// Elements that the node has wherever a proxy runs on it.

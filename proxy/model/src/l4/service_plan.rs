@@ -31,7 +31,7 @@ pub struct ServicePlan {
 /// Plans a Service.
 pub fn plan_service(name: &ObjectRef, service: &L4Service, node: &NodeFacts, settings: &L4Settings) -> ServicePlan {
     let mut plan = ServicePlan { faults: vet::faults(name, service), ..ServicePlan::default() };
-    plan.faults.extend(l7::faults(name, service, node, settings));
+    plan.faults.extend(l7::node_faults(name, service, node, settings));
     let families = vet::families(service);
     for family in &families {
         for address in service.cluster_ips.iter().filter(|address| serves(*family, **address)) {
