@@ -1,5 +1,6 @@
 //! `suite chart`: Helm's lint, golden output of every value set, what the schema refuses, and the API server's word on each.
 
+mod parameters;
 mod pools;
 
 use std::fs;
@@ -61,8 +62,12 @@ const NAMESPACES: [&str; 6] = [RELEASE, "team-a", "team-b", "edge", "shop", "mon
 const MONITORING: &str = include_str!("chart/monitoring.yaml");
 
 /// The kinds that the value sets have objects of.
-const KINDS: [&str; 3] =
-    ["servicemonitors.monitoring.coreos.com", "prometheusrules.monitoring.coreos.com", "addresspools.rust-ingress.dev"];
+const KINDS: [&str; 4] = [
+    "servicemonitors.monitoring.coreos.com",
+    "prometheusrules.monitoring.coreos.com",
+    "addresspools.rust-ingress.dev",
+    "gatewayparameters.rust-ingress.dev",
+];
 
 /// Runs the suite.
 pub fn run(arguments: &Arguments) -> Result<Report> {
@@ -94,6 +99,7 @@ pub fn run(arguments: &Arguments) -> Result<Report> {
             report.case("dry run", &set.name, || dry_run(cluster, &rendered(&helm, set)?));
         }
         pools::all(&mut report, |object| dry_run_of(cluster, object).map(drop));
+        parameters::all(&mut report, |object| dry_run_of(cluster, object).map(drop));
         clean(cluster, &before)?;
     }
     Ok(report)
@@ -138,7 +144,8 @@ fn refused(helm: &Helm, values: &str, words: &str) -> Result<()> {
 
 fn prepare(cluster: &Cluster) -> Result<()> {
     let pools = fs::read_to_string(folder()?.join("crds/addresspools.yaml"))?;
-    let mut objects = format!("{MONITORING}---\n{pools}");
+    let parameters = fs::read_to_string(folder()?.join("crds/gatewayparameters.yaml"))?;
+    let mut objects = format!("{MONITORING}---\n{pools}---\n{parameters}");
     for namespace in NAMESPACES {
         objects.push_str(&format!("---\napiVersion: v1\nkind: Namespace\nmetadata:\n  name: {namespace}\n"));
     }

@@ -7,9 +7,9 @@ use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, Pod, Secret, Servic
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::{Ingress, IngressClass, ServiceCIDR};
 use rust_ingress_model::ObjectRef;
-use rust_ingress_translate::Object;
 use rust_ingress_translate::gateway_api::{Gateway, GatewayClass, GrpcRoute, HttpRoute, ReferenceGrant};
 use rust_ingress_translate::pool::AddressPool;
+use rust_ingress_translate::{GatewayParameters, Object};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -64,6 +64,9 @@ pub fn read(mut value: Value) -> Result<Reading, Refused> {
         ("networking.k8s.io/v1", "ServiceCIDR") => |value| typed::<ServiceCIDR>(value, Object::ServiceCidr),
         ("discovery.k8s.io/v1", "EndpointSlice") => |value| typed::<EndpointSlice>(value, Object::EndpointSlice),
         ("rust-ingress.dev/v1alpha1", "AddressPool") => |value| typed::<AddressPool>(value, Object::AddressPool),
+        ("rust-ingress.dev/v1alpha1", "GatewayParameters") => {
+            |value| typed::<GatewayParameters>(value, Object::GatewayParameters)
+        }
         ("v1", "Service") => |value| typed::<Service>(value, Object::Service),
         ("v1", "Secret") => |value| typed::<Secret>(value, |secret| Object::Secret(merge_string_data(secret))),
         ("v1", "ConfigMap") => |value| typed::<ConfigMap>(value, Object::ConfigMap),

@@ -58,13 +58,26 @@ fn service(wish: &GatewayService, owner: &Value) -> Value {
         .iter()
         .map(|(port, target)| json!({"name": port_name(*port), "port": port, "targetPort": target, "protocol": "TCP"}));
     let mut annotations = wish.annotations.clone();
+    let ports: Value = ports.collect();
+    if wish.internal {
+        let spec = json!({"type": "ClusterIP", "ipFamilyPolicy": "PreferDualStack", "ports": ports});
+        return json!({"apiVersion": "v1", "kind": "Service",
+            "metadata": {"name": wish.name, "labels": wish.labels, "annotations": annotations, "ownerReferences": owner},
+            "spec": spec});
+    }
     let mut spec = json!({
         "type": "LoadBalancer",
         // Each node hands on what comes to it to its own Pod of ours, and the client's address stays.
         "externalTrafficPolicy": "Local",
         "ipFamilyPolicy": "PreferDualStack",
-        "ports": ports.collect::<Value>(),
+        "ports": ports,
     });
+    if let Some(class) = &wish.class {
+        spec["loadBalancerClass"] = json!(class);
+    }
+    if !wish.source_ranges.is_empty() {
+        spec["loadBalancerSourceRanges"] = json!(wish.source_ranges);
+    }
     if wish.pooled {
         spec["allocateLoadBalancerNodePorts"] = json!(false);
     }

@@ -22,6 +22,7 @@ mod translate;
 mod world;
 
 pub use dirty::Dirty;
+pub use gateway::parameters::{GatewayParameters, GatewayParametersSpec};
 pub use gateway::types as gateway_api;
 pub use object::{Change, Object};
 pub use settings::{DefaultCertificate, Origin, Settings};

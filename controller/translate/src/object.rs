@@ -6,6 +6,7 @@ use k8s_openapi::api::networking::v1::{Ingress, IngressClass, ServiceCIDR};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use rust_ingress_model::{Fault, ObjectRef};
 
+use crate::gateway::parameters::GatewayParameters;
 use crate::gateway_api::{Gateway, GatewayClass, GrpcRoute, HttpRoute, ReferenceGrant};
 use crate::pool::AddressPool;
 
@@ -34,6 +35,8 @@ pub enum Object {
     ServiceCidr(Box<ServiceCIDR>),
     /// rust-ingress.dev/v1alpha1; for the node agent
     AddressPool(Box<AddressPool>),
+    /// rust-ingress.dev/v1alpha1
+    GatewayParameters(Box<GatewayParameters>),
     /// gateway.networking.k8s.io/v1
     GatewayClass(Box<GatewayClass>),
     /// gateway.networking.k8s.io/v1
@@ -71,6 +74,7 @@ impl Object {
             Self::Node(object) => ("Node", false, &object.metadata),
             Self::ServiceCidr(object) => ("ServiceCIDR", false, &object.metadata),
             Self::AddressPool(object) => ("AddressPool", false, &object.metadata),
+            Self::GatewayParameters(object) => ("GatewayParameters", true, &object.metadata),
             Self::GatewayClass(object) => ("GatewayClass", false, &object.metadata),
             Self::Gateway(object) => ("Gateway", true, &object.metadata),
             Self::HttpRoute(object) => ("HTTPRoute", true, &object.metadata),

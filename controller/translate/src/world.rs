@@ -19,6 +19,7 @@ use crate::dirty::Dirty;
 use crate::gateway;
 use crate::gateway::grant::Grant;
 use crate::gateway::listener::Gateway;
+use crate::gateway::parameters::Parameters;
 use crate::gateway::route::Route;
 use crate::gateway::world::Gateways;
 use crate::ingress::Ingress;
@@ -152,6 +153,7 @@ impl World {
             Object::Node(object) => self.set_node(&key.1, Some(&object)),
             Object::ServiceCidr(object) => self.set_cidr(&reference, Some(&object)),
             Object::AddressPool(object) => self.set_pool(&key.1, Some(*object)),
+            Object::GatewayParameters(object) => self.set_parameters(&key, Some(Parameters::parse(&object.spec))),
             Object::Namespace(object) => self.set_namespace(&key.1, Some(&object)),
             Object::GatewayClass(object) => self.set_gateway_class(&key.1, Some(gateway::class::Class::parse(&object))),
             Object::Gateway(object) => self.set_gateway(&key, Some(Gateway::parse(&reference, &object))),
@@ -173,6 +175,7 @@ impl World {
             "Node" => self.set_node(&key.1, None),
             "ServiceCIDR" => self.set_cidr(reference, None),
             "AddressPool" => self.set_pool(&key.1, None),
+            "GatewayParameters" => self.set_parameters(&key, None),
             "Namespace" => self.set_namespace(&key.1, None),
             "GatewayClass" => self.set_gateway_class(&key.1, None),
             "Gateway" => self.set_gateway(&key, None),

@@ -126,6 +126,15 @@ pub struct GatewayService {
     /// A pool gives its addresses: nobody comes by NodePorts.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub pooled: bool,
+    /// It is of type ClusterIP: nobody comes from outside.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub internal: bool,
+    /// `spec.loadBalancerClass`
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub class: Option<String>,
+    /// `spec.loadBalancerSourceRanges`
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub source_ranges: Vec<String>,
 }
 
 /// Our entry of a route's `status.parents`: one for each parentRef to a Gateway of ours.

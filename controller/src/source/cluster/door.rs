@@ -19,8 +19,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::{ByteString, ClusterResourceScope, NamespaceResourceScope};
 use kube::Resource;
 use rust_ingress_model::ObjectRef;
-use rust_ingress_translate::Object;
 use rust_ingress_translate::pool::{AddressPool, AddressPoolSpec, FINALIZER};
+use rust_ingress_translate::{GatewayParameters, GatewayParametersSpec, Object};
 use serde::Deserialize;
 
 use self::meta::{GATEWAY_NAME, Labelled, Meta};
@@ -86,6 +86,7 @@ at_door!(DoorSlice, EndpointSlice, Meta, NamespaceResourceScope, {
 at_door!(DoorNode, Node, Labelled, ClusterResourceScope, { spec: Option<NodeSpec>, status: Option<SlimNodeStatus> });
 at_door!(DoorServiceCidr, ServiceCIDR, Meta, ClusterResourceScope, { spec: Option<ServiceCIDRSpec> });
 at_door!(DoorAddressPool, AddressPool, Meta, ClusterResourceScope, { spec: Option<AddressPoolSpec> });
+at_door!(DoorGatewayParameters, GatewayParameters, Meta, NamespaceResourceScope, { spec: Option<GatewayParametersSpec> });
 at_door!(DoorSecret, Secret, Meta, NamespaceResourceScope, { data: Option<TlsData> });
 
 impl AtDoor for DoorIngress {
@@ -158,6 +159,14 @@ impl AtDoor for DoorAddressPool {
         let metadata = involved(self.metadata, "rust-ingress.dev/v1alpha1", object, seen);
         let spec = self.spec.unwrap_or_default();
         Object::AddressPool(Box::new(AddressPool { metadata, spec, ..AddressPool::default() }))
+    }
+}
+
+impl AtDoor for DoorGatewayParameters {
+    fn enter(self, object: &ObjectRef, seen: &Seen, _: bool) -> Object {
+        let metadata = involved(self.metadata, "rust-ingress.dev/v1alpha1", object, seen);
+        let spec = self.spec.unwrap_or_default();
+        Object::GatewayParameters(Box::new(GatewayParameters { metadata, spec, ..GatewayParameters::default() }))
     }
 }
 

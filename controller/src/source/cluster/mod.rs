@@ -26,7 +26,9 @@ use serde_json::json;
 use tokio::sync::watch;
 
 use crate::driver::{Message, Wanted};
-use door::{AtDoor, DoorAddressPool, DoorClass, DoorIngress, DoorNode, DoorService, DoorServiceCidr, DoorSlice};
+use door::{
+    AtDoor, DoorAddressPool, DoorClass, DoorGatewayParameters, DoorIngress, DoorNode, DoorService, DoorServiceCidr, DoorSlice,
+};
 use door_gateway::{DoorGateway, DoorGatewayClass, DoorGrpcRoute, DoorHttpRoute, DoorNamespace, DoorReferenceGrant};
 use follow::{Context, Follow, Heard};
 use secrets::Secrets;
@@ -112,6 +114,7 @@ fn watch_gateways(client: &Client, scope: &Scope, lists: &Arc<Lists>, context: &
         watch_one(Api::<DoorNamespace>::all(client.clone()), None, watcher::Config::default(), None, lists, context);
     }
     watch_kind::<DoorGateway>(client, scope, lists, context);
+    watch_kind::<DoorGatewayParameters>(client, scope, lists, context);
     watch_kind::<DoorHttpRoute>(client, scope, lists, context);
     watch_kind::<DoorGrpcRoute>(client, scope, lists, context);
     watch_kind::<DoorReferenceGrant>(client, scope, lists, context);

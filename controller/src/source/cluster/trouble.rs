@@ -84,14 +84,14 @@ impl Subject {
     pub(super) fn no_kind(&self) {
         let Self { resource, group, .. } = self;
         if self.is_of_gateways() {
-            return self.once("the Gateway API's CRDs aren't installed");
+            return self.once("its CRD isn't installed");
         }
         tracing::warn!(resource, "the API server has no {resource} in API group {group:?}: none are served until it has");
     }
 
     /// Whether only the Gateway API needs it, which most clusters don't have, or haven't given us the right to read.
     fn is_of_gateways(&self) -> bool {
-        self.group == "gateway.networking.k8s.io" || self.resource == "namespaces"
+        self.group == "gateway.networking.k8s.io" || matches!(&*self.resource, "namespaces" | "gatewayparameters")
     }
 
     /// Says once in the life of the program that something isn't served.

@@ -17,6 +17,7 @@ const L7: &str = "l7";
 
 /// The annotations by which a Service asks pools for addresses; `pool` reads them.
 const ADDRESSES: &str = "addresses";
+const ADDRESS_POOL: &str = "address-pool";
 const SHARE_ADDRESS: &str = "share-address";
 
 const NAMES: &str = "redirect-https, max-body-size, connect-timeout, response-timeout, idle-timeout, request-timeout, \
@@ -99,12 +100,12 @@ pub(crate) fn service_faults(object: &ObjectRef, annotations: &BTreeMap<String, 
                 }
             }
             // What they say is checked where pools are: whether a Service asks them at all depends on more.
-            (Some(ADDRESSES | SHARE_ADDRESS), _) => {}
+            (Some(ADDRESSES | ADDRESS_POOL | SHARE_ADDRESS), _) => {}
             (Some(name), _) => faults.error(
                 field(full),
                 Reason::UnknownAnnotation,
                 format!("no annotation {name} of a Service is known with the prefix {OWN}"),
-                format!("check the spelling; known are {ADDRESSES}, {BUILTIN_BACKEND}, {L7}, {SHARE_ADDRESS}"),
+                format!("check the spelling; known are {ADDRESS_POOL}, {ADDRESSES}, {BUILTIN_BACKEND}, {L7}, {SHARE_ADDRESS}"),
             ),
         }
     }

@@ -3,8 +3,9 @@
 use rust_ingress_model::Name;
 use rust_ingress_model::status::ObjectStatus;
 
-use super::is;
+use super::parameters::ParametersRef;
 use super::types::GatewayClass as Object;
+use super::{is, isnt};
 use crate::settings::{Origin, Settings};
 use crate::world::World;
 
@@ -59,20 +60,26 @@ const FEATURES: &[&str] = &[
 pub(crate) struct Class {
     controller: String,
     generation: i64,
+    pub(crate) parameters: Option<ParametersRef>,
 }
 
 impl Class {
     /// Reads a GatewayClass.
     pub(crate) fn parse(object: &Object) -> Self {
         let generation = object.metadata.generation.unwrap_or_default();
-        Self { controller: object.spec.controller_name.clone(), generation }
+        let reference = object.spec.parameters_ref.as_ref();
+        let parameters = reference.map(|one| ParametersRef::new(&one.group, &one.kind, one.namespace.as_deref(), &one.name));
+        Self { controller: object.spec.controller_name.clone(), generation, parameters }
     }
 
     /// What to write on it; `None` where it is somebody else's.
-    pub(crate) fn status(&self) -> Option<ObjectStatus> {
-        let message = "Gateways of this class are served by rust-ingress";
+    pub(crate) fn status(&self, world: &World) -> Option<ObjectStatus> {
+        let accepted = match self.parameters.as_ref().map(|reference| world.parameters(reference)) {
+            None | Some(Ok(_)) => is("Accepted", "Accepted", "Gateways of this class are served by rust-ingress"),
+            Some(Err(why)) => isnt("Accepted", "InvalidParameters", format!("{why}; Gateways of this class aren't served")),
+        };
         // The CRDs' own version isn't watched: whichever has these fields serves.
-        let conditions = vec![is("Accepted", "Accepted", message)];
+        let conditions = vec![accepted];
         let features = FEATURES.iter().map(|name| Name::from(*name)).collect();
         let status = ObjectStatus { generation: self.generation, conditions, features, ..ObjectStatus::default() };
         self.ours().then_some(status)

@@ -11,6 +11,7 @@ use rust_ingress_model::{Fingerprint, ListenerAddress, Name, ObjectRef};
 use super::GROUP;
 use super::grant::SECRET;
 use super::listener::{CertificateRef, Gateway, Listener};
+use super::parameters::Parameters;
 use super::ports::{self, Ports};
 use crate::settings::{Origin, Settings};
 use crate::world::{Key, World};
@@ -35,6 +36,8 @@ pub(crate) struct Placed<'w> {
     pub(crate) binds: Vec<ListenerAddress>,
     /// In a cluster: the port that the proxy listens on for each of its own.
     pub(crate) ports: BTreeMap<u16, u16>,
+    /// What is said of it beside the Gateway API.
+    pub(crate) parameters: Parameters,
     /// Why it isn't accepted, whatever its listeners are.
     pub(crate) refused: Option<Why>,
     /// Routes that a listener, by its place, doesn't take because of an older one; worked out when first asked for.
@@ -98,16 +101,14 @@ impl World {
             let bad = value.as_ref().is_some_and(|value| value.parse::<IpAddr>().is_err());
             &**kind != "IPAddress" || bad
         });
-        let refused = match (&gateway.parameters, strange) {
-            (Some(what), _) => Some((
-                "InvalidParameters",
-                format!("infrastructure.parametersRef names {what}, which isn't read here; remove it"),
-            )),
-            (None, Some((kind, value))) => {
+        let parameters = self.parameters_of(gateway);
+        let refused = match (&parameters, strange) {
+            (Err(why), _) => Some(("InvalidParameters", why.clone())),
+            (Ok(_), Some((kind, value))) => {
                 let value = value.as_deref().unwrap_or_default();
                 Some(("UnsupportedAddress", format!("an address {value:?} of type {kind} can't be served; ask for an IPAddress")))
             }
-            (None, None) => None,
+            (Ok(_), None) => None,
         };
         let binds = match settings.origin {
             Origin::Files if gateway.addresses.is_empty() => vec![ListenerAddress::Any],
@@ -115,7 +116,15 @@ impl World {
             Origin::Cluster => vec![ListenerAddress::Any],
         };
         let binds = if refused.is_some() { Vec::new() } else { binds };
-        Placed { gateway, listeners, binds, ports: BTreeMap::new(), refused, outdone: OnceCell::new() }
+        Placed {
+            gateway,
+            listeners,
+            binds,
+            ports: BTreeMap::new(),
+            parameters: parameters.unwrap_or_default(),
+            refused,
+            outdone: OnceCell::new(),
+        }
     }
 
     fn state<'w>(&'w self, gateway: &Gateway, listener: &'w Listener) -> State<'w> {

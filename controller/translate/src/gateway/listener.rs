@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use rust_ingress_model::{HostPattern, Name, ObjectRef, Reason};
 
+use super::parameters::ParametersRef;
 use super::types::Gateway as Object;
 use super::types::gateway::{
     GatewayListeners, GatewayListenersAllowedRoutes, GatewayListenersAllowedRoutesNamespacesFrom as From,
@@ -28,8 +29,8 @@ pub(crate) struct Gateway {
     pub(crate) addresses: Vec<(Name, Option<Name>)>,
     pub(crate) labels: BTreeMap<String, String>,
     pub(crate) annotations: BTreeMap<String, String>,
-    /// `infrastructure.parametersRef` names something that we don't read.
-    pub(crate) parameters: Option<String>,
+    /// `infrastructure.parametersRef`
+    pub(crate) parameters: Option<ParametersRef>,
     pub(crate) faults: Vec<rust_ingress_model::Fault>,
 }
 
@@ -143,7 +144,9 @@ impl Gateway {
             addresses: addresses.collect(),
             labels: infrastructure.labels.unwrap_or_default(),
             annotations: infrastructure.annotations.unwrap_or_default(),
-            parameters: infrastructure.parameters_ref.map(|parameters| format!("{} {}", parameters.kind, parameters.name)),
+            parameters: infrastructure
+                .parameters_ref
+                .map(|one| ParametersRef::new(&one.group, &one.kind, Some(&reference.namespace), &one.name)),
             faults: faults.into_list(),
         }
     }

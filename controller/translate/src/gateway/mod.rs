@@ -11,6 +11,7 @@ pub(crate) mod grant;
 mod grpc;
 pub(crate) mod layout;
 pub(crate) mod listener;
+pub(crate) mod parameters;
 pub(crate) mod ports;
 pub(crate) mod route;
 pub(crate) mod rule;

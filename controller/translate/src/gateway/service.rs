@@ -1,6 +1,7 @@
 //! The Service of type LoadBalancer that a Gateway of a cluster wants, and what it has been given.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use k8s_openapi::api::core::v1::Service;
 use rust_ingress_model::status::{GatewayService, StatusAddress};
@@ -8,7 +9,9 @@ use rust_ingress_model::{Digest, Name};
 
 use super::layout::Placed;
 use super::listener::Gateway;
-use crate::l4::frontend::{GATEWAY_NAME, is_of_gateway};
+use super::parameters::Parameters;
+use crate::l4::frontend::{GATEWAY_NAME, cluster_ips, is_of_gateway};
+use crate::pool::{CLASS, POOL};
 
 /// Longest name of a Service, and longest label (RFC 1123).
 const LONGEST: usize = 63;
@@ -30,16 +33,51 @@ pub(crate) fn wanted(placed: &Placed<'_>, pooled: bool) -> Option<GatewayService
     let full = &*gateway.reference.name;
     let own = name(gateway);
     let label = if full.len() <= LONGEST { full } else { &*own };
-    let mut labels = gateway.labels.clone();
+    let said = &placed.parameters.service;
+    let mut labels = said.labels.clone();
+    labels.extend(gateway.labels.clone());
     labels.insert(GATEWAY_NAME.into(), label.into());
     labels.insert("app.kubernetes.io/managed-by".into(), "rust-ingress".into());
     let served = !ports.is_empty() && placed.refused.is_none();
-    let (annotations, addresses) = (gateway.annotations.clone(), gateway.ips().collect());
-    served.then(|| GatewayService { name: own.clone(), labels, annotations, ports, addresses, pooled })
+    let mut annotations = said.annotations.clone();
+    annotations.extend(gateway.annotations.clone());
+    let internal = is_internal(&placed.parameters);
+    let balanced = Some(said).filter(|_| !internal);
+    let pool = balanced.and_then(|said| said.address_pool.clone());
+    let class = balanced.and_then(|said| said.load_balancer_class.clone()).or_else(|| pool.is_some().then(|| CLASS.to_owned()));
+    let pooled = !internal && class.as_deref().map_or(pooled, |class| class == CLASS);
+    annotations.extend(pool.map(|pool| (POOL.to_owned(), pool)));
+    let addresses = gateway.ips().collect();
+    let source_ranges = balanced.and_then(|said| said.load_balancer_source_ranges.clone()).unwrap_or_default();
+    served.then(|| GatewayService {
+        name: own.clone(),
+        labels,
+        annotations,
+        ports,
+        addresses,
+        pooled,
+        internal,
+        class,
+        source_ranges,
+    })
 }
 
 /// The addresses that a Service has been given.
-pub(crate) fn addresses(service: &Service) -> Vec<StatusAddress> {
+pub(crate) fn addresses(service: &Service, parameters: &Parameters) -> Vec<StatusAddress> {
+    if is_internal(parameters) {
+        let address = |ip: IpAddr| StatusAddress { r#type: "IPAddress".into(), value: ip.to_string().into() };
+        return cluster_ips(service).map(address).collect();
+    }
+    balanced(service)
+}
+
+/// Whether a Gateway is reached from inside of the cluster alone.
+fn is_internal(parameters: &Parameters) -> bool {
+    parameters.service.kind.as_deref() == Some("ClusterIP")
+}
+
+/// Those that a load balancer has given.
+fn balanced(service: &Service) -> Vec<StatusAddress> {
     let balancer = service.status.as_ref().and_then(|status| status.load_balancer.as_ref());
     let entries = balancer.and_then(|balancer| balancer.ingress.as_ref()).into_iter().flatten();
     let address = |kind: &str, value: &str| StatusAddress { r#type: kind.into(), value: value.into() };
@@ -57,6 +95,6 @@ pub(crate) fn addresses(service: &Service) -> Vec<StatusAddress> {
 
 /// Whether a Service that changed is the same to its Gateway; of those that are none's only the spec matters.
 pub(crate) fn same(old: &Service, new: &Service) -> bool {
-    let given = |service: &Service| is_of_gateway(service).then(|| addresses(service));
+    let given = |service: &Service| is_of_gateway(service).then(|| balanced(service));
     given(old) == given(new)
 }

@@ -9,6 +9,7 @@ use rust_ingress_model::{BackendKey, HostPattern, Name, ObjectRef};
 use super::class::Class;
 use super::grant::Grant;
 use super::listener::{Gateway, Namespaces};
+use super::parameters::Parameters;
 use super::route::Route;
 use super::service;
 use crate::world::index::{Multimap, backends_of};
@@ -26,6 +27,8 @@ pub(crate) struct Gateways {
     pub(crate) routes: BTreeMap<ObjectRef, Arc<Route>>,
     /// By namespace and name.
     pub(crate) grants: BTreeMap<Name, BTreeMap<Name, Grant>>,
+    /// GatewayParameters, or why they can't be used.
+    pub(crate) parameters: BTreeMap<Key, Result<Parameters, String>>,
     /// Labels.
     pub(crate) namespaces: BTreeMap<Name, BTreeMap<String, String>>,
     /// Gateways to routes.

@@ -71,11 +71,14 @@ impl<'a> Desk<'a> {
     /// The pools that a claim may be served from.
     fn pools(&self, claim: &Claim) -> impl Iterator<Item = (&'a Name, &'a Known)> + use<'a> {
         let (namespace, default_only, labels) = (claim.object.namespace.clone(), claim.default_only, claim.labels.clone());
-        self.pools.iter().filter(move |(_, known)| {
-            let spec = &known.object.spec;
-            let listed = spec.namespaces.is_empty() || spec.namespaces.iter().any(|one| **one == *namespace);
-            listed && (spec.is_default || !default_only) && selects(&known.object, &labels)
-        })
+        let only = claim.pool.clone();
+        self.pools.iter().filter(move |(name, _)| only.as_ref().is_none_or(|only| only.as_str() == &***name)).filter(
+            move |(_, known)| {
+                let spec = &known.object.spec;
+                let listed = spec.namespaces.is_empty() || spec.namespaces.iter().any(|one| **one == *namespace);
+                listed && (spec.is_default || !default_only) && selects(&known.object, &labels)
+            },
+        )
     }
 
     fn may_have(&self, claim: &Claim, address: IpAddr) -> bool {

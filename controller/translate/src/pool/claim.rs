@@ -14,11 +14,13 @@ use crate::ingress::validate;
 use crate::l4::frontend;
 
 /// The class of Services that get their addresses from pools.
-const CLASS: &str = "rust-ingress.dev/pool";
+pub(crate) const CLASS: &str = "rust-ingress.dev/pool";
 /// Addresses that are asked for, with commas between them.
 const ADDRESSES: &str = "rust-ingress.dev/addresses";
 /// Who may have the same address: those with the same key, in one namespace, whose ports differ.
 const SHARE: &str = "rust-ingress.dev/share-address";
+/// The one pool that its addresses may come from.
+pub(crate) const POOL: &str = "rust-ingress.dev/address-pool";
 /// As long as it stands on a Service, that has an address of ours (KEP-980). Others' load balancers write the same one.
 pub const FINALIZER: &str = "service.kubernetes.io/load-balancer-cleanup";
 
@@ -33,6 +35,8 @@ pub(crate) struct Claim {
     pub(crate) labels: BTreeMap<String, String>,
     /// Only a pool that is the default may serve it: it names no class.
     pub(crate) default_only: bool,
+    /// The one pool that may serve it.
+    pub(crate) pool: Option<String>,
     /// The families that it wants an address of.
     pub(crate) families: BTreeSet<Family>,
     /// Nothing is better than one family alone.
@@ -104,6 +108,7 @@ pub(crate) fn of_service(object: &ObjectRef, service: &Service, in_pool: impl Fn
         created: service.metadata.creation_timestamp.clone(),
         labels: service.metadata.labels.clone().unwrap_or_default(),
         default_only: class.is_none(),
+        pool: annotation(POOL).cloned(),
         all_families: spec.ip_family_policy.as_deref() == Some("RequireDualStack"),
         families,
         requested,

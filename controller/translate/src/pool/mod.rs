@@ -23,6 +23,7 @@ use assign::{Outcome, assign};
 use claim::Asks;
 
 pub use claim::FINALIZER;
+pub(crate) use claim::{CLASS, POOL};
 pub use kind::{AddressPool, AddressPoolAnnounce, AddressPoolSpec};
 
 /// The condition by which a Service says whether it has its addresses.

@@ -8,7 +8,6 @@ use rust_ingress_model::{Fault, ObjectRef, Reason, Report, ReportKey, StatusPlan
 use super::Work;
 use crate::dirty::Dirty;
 use crate::faults::Faults;
-use crate::gateway::class::Class;
 use crate::gateway::layout::{Layout, Placed, State, Why};
 use crate::gateway::route::Route;
 use crate::gateway::service;
@@ -24,7 +23,7 @@ impl Work<'_> {
     pub(super) fn gateway_status(&self, layout: &Layout<'_>, dirty: &Dirty, plan: &mut StatusPlan) {
         let classes = dirty.objects.iter().filter(|object| &*object.kind == "GatewayClass");
         for object in classes {
-            let status = self.world.gateways.classes.get(&object.name).and_then(Class::status);
+            let status = self.world.gateways.classes.get(&object.name).and_then(|class| class.status(self.world));
             plan.objects.insert(object.clone(), status);
         }
         let all = layout.gateways.keys().copied().filter(|_| dirty.layout);
@@ -83,7 +82,7 @@ impl Work<'_> {
             Origin::Files => Ok(asked),
             Origin::Cluster => {
                 let service = self.world.services.get(&(key.0.clone(), service::name(placed.gateway)));
-                let there = service.map(|service| service::addresses(service)).unwrap_or_default();
+                let there = service.map(|service| service::addresses(service, &placed.parameters)).unwrap_or_default();
                 match asked.iter().find(|one| !there.contains(one)) {
                     Some(one) => Err(("AddressNotUsable", format!("{} isn't given to the Gateway's Service", one.value))),
                     None if there.is_empty() => {

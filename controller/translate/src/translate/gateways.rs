@@ -66,6 +66,7 @@ impl Work<'_> {
             public_port: bound.map(|_| port),
             sections: sections.clone().collect(),
             tls: https.then(|| name.as_str().into()),
+            proxy_protocol: placed.parameters.proxy_protocol.unwrap_or_default(),
             ..Listener::http(address, bound.unwrap_or(port), name.as_str().into())
         };
         for (index, address) in placed.binds.iter().enumerate() {
@@ -98,7 +99,8 @@ impl Work<'_> {
                 let on = |route: &&Ready| takes && route.places.contains(&(key.clone(), place));
                 let rules =
                     routes.iter().filter_map(|(route, _)| ready.get(route)).filter(on).flat_map(|route| route.rules.clone());
-                let rules = rules.collect();
+                let mut rules: Vec<Rule> = rules.collect();
+                rules.iter_mut().for_each(|rule| placed.parameters.complete(rule));
                 self.route_host(route_set(key, state), host, rules);
             }
         }

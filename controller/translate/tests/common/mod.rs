@@ -46,6 +46,7 @@ pub fn object(value: Value) -> Object {
         "Node" => Object::Node(typed(value)),
         "ServiceCIDR" => Object::ServiceCidr(typed(value)),
         "AddressPool" => Object::AddressPool(typed(value)),
+        "GatewayParameters" => Object::GatewayParameters(typed(value)),
         "GatewayClass" => Object::GatewayClass(typed(value)),
         "Gateway" => Object::Gateway(typed(value)),
         "HTTPRoute" => Object::HttpRoute(typed(value)),

@@ -23,9 +23,31 @@ fn object(kind: &str, (namespace, name): (&str, &str), (day, generation): (u8, i
 
 fn class() -> impl Strategy<Value = Value> {
     let controllers = vec!["rust-ingress.dev/gateway-controller", "example.com/other"];
-    (select(vec!["rust-ingress", "other"]), select(controllers)).prop_map(|(name, controller)| {
+    (select(vec!["rust-ingress", "other"]), select(controllers), parameters_ref()).prop_map(|(name, controller, parameters)| {
         json!({"apiVersion": "gateway.networking.k8s.io/v1", "kind": "GatewayClass", "metadata": {"name": name},
-            "spec": {"controllerName": controller}})
+            "spec": {"controllerName": controller, "parametersRef": parameters}})
+    })
+}
+
+fn parameters_ref() -> impl Strategy<Value = Value> {
+    prop::option::weighted(0.3, (select(NAMESPACES), select(NAMES))).prop_map(|named| match named {
+        Some((namespace, name)) => {
+            json!({"group": "rust-ingress.dev", "kind": "GatewayParameters", "namespace": namespace, "name": name})
+        }
+        None => Value::Null,
+    })
+}
+
+fn parameters() -> impl Strategy<Value = Value> {
+    let specs = select(vec![
+        json!({}),
+        json!({"proxyProtocol": true, "service": {"type": "ClusterIP"}}),
+        json!({"defaults": {"maxBodyBytes": 5, "timeouts": {"request": "5s"}}}),
+        json!({"defaults": {"timeouts": {"request": "soon"}}}),
+    ]);
+    (metadata(), specs).prop_map(|((namespace, name), spec)| {
+        json!({"apiVersion": "rust-ingress.dev/v1alpha1", "kind": "GatewayParameters",
+            "metadata": {"namespace": namespace, "name": name}, "spec": spec})
     })
 }
 
@@ -50,11 +72,13 @@ fn listener(index: usize) -> impl Strategy<Value = Value> {
 fn gateway() -> impl Strategy<Value = Value> {
     let addresses = select(vec![json!([]), json!([]), json!([{"value": "127.0.0.2"}]), json!([{"type": "x/y", "value": "z"}])]);
     let listeners = (listener(0), listener(1), 1..3_usize).prop_map(|(one, two, count)| [one, two][..count].to_vec());
-    (metadata(), (1..4_u8, 0..2_i64), select(vec!["rust-ingress", "other"]), listeners, addresses).prop_map(
-        |(name, age, class, listeners, addresses)| {
-            object("Gateway", name, age, &json!({"gatewayClassName": class, "listeners": listeners, "addresses": addresses}))
-        },
-    )
+    let rest = (select(vec!["rust-ingress", "other"]), listeners, addresses, parameters_ref());
+    (metadata(), (1..4_u8, 0..2_i64), rest).prop_map(|(name, age, (class, listeners, addresses, parameters))| {
+        let infrastructure = json!({"parametersRef": parameters});
+        let spec =
+            json!({"gatewayClassName": class, "listeners": listeners, "addresses": addresses, "infrastructure": infrastructure});
+        object("Gateway", name, age, &spec)
+    })
 }
 
 fn route() -> impl Strategy<Value = Value> {
@@ -98,7 +122,16 @@ fn namespace() -> impl Strategy<Value = Value> {
 }
 
 fn delete() -> impl Strategy<Value = Step> {
-    let kinds = select(vec!["Gateway", "HTTPRoute", "HTTPRoute", "GRPCRoute", "ReferenceGrant", "Service", "Secret"]);
+    let kinds = select(vec![
+        "Gateway",
+        "HTTPRoute",
+        "HTTPRoute",
+        "GRPCRoute",
+        "ReferenceGrant",
+        "GatewayParameters",
+        "Service",
+        "Secret",
+    ]);
     prop_oneof![
         6 => (kinds, metadata()).prop_map(|(kind, (namespace, name))| Step::Delete(ObjectRef::new(kind, namespace, name))),
         1 => select(NAMESPACES).prop_map(|name| Step::Delete(ObjectRef::new("Namespace", "", name))),
@@ -114,6 +147,7 @@ fn gateway_change() -> impl Strategy<Value = Step> {
         4 => grpc_route().prop_map(Step::Put),
         2 => grant().prop_map(Step::Put),
         1 => namespace().prop_map(Step::Put),
+        2 => parameters().prop_map(Step::Put),
         3 => service().prop_map(Step::Put),
         1 => slice().prop_map(Step::Put),
         3 => secret().prop_map(Step::Put),

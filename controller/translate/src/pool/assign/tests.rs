@@ -116,6 +116,14 @@ fn one_address_is_shared_only_by_those_that_both_say_so() {
 }
 
 #[test]
+fn one_that_names_a_pool_gets_nothing_of_another() {
+    let of = |name: &str| service("a", &json!({"annotations": {"rust-ingress.dev/address-pool": name}}));
+    let pools = [pool("p", &["192.0.2.10"]), pool("q", &["192.0.2.20"])];
+    assert_eq!(given(&pools, &[of("q")]), "a 192.0.2.20");
+    assert_eq!(given(&pools, &[of("r")]), "a  PoolExhausted");
+}
+
+#[test]
 fn others_are_left_alone() {
     let classless = |has: &Value| service("a", &json!({"spec": {"loadBalancerClass": null}, "has": has}));
     let mut default = pool("p", TWO);
