@@ -14,7 +14,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant, SystemTime};
 
 use rust_ingress_model::l4::L4Settings;
-use rust_ingress_model::{Fault, KeyStore, Name, Part, PartMap, Report, ReportKey, Severity, Snapshot, StatusPlan};
+use rust_ingress_model::{Fault, KeyStore, Name, ObjectRef, Part, PartMap, Report, ReportKey, Severity, Snapshot, StatusPlan};
 use rust_ingress_proxy::PublishFault;
 use rust_ingress_translate::{Change, Dirty, Settings, World, translate};
 use tokio::sync::watch;
@@ -52,8 +52,8 @@ pub enum Message {
 /// What the driver needs of a source that doesn't hand on everything.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Wanted {
-    /// Namespace and name of each Secret that something of ours names.
-    pub secrets: BTreeSet<(Name, Name)>,
+    /// Each Secret, and each object with authorities, that something of ours names.
+    pub objects: BTreeSet<ObjectRef>,
     /// Whether all objects that may name one were known.
     pub complete: bool,
     /// Counts how often the others became different.
@@ -254,11 +254,12 @@ impl Driver {
             return;
         }
         *said = references;
-        let mut secrets = self.world.wanted_secrets(&self.settings);
-        secrets.extend(self.default.as_ref().map(|default| default.secret.clone()));
+        let mut objects = self.world.wanted_objects(&self.settings);
+        let default = self.default.as_ref().map(|default| &default.secret);
+        objects.extend(default.map(|(namespace, name)| ObjectRef::new("Secret", namespace, name)));
         sender.send_if_modified(|before| {
-            let modified = before.secrets != secrets || before.complete != complete;
-            *before = Wanted { secrets, complete, turn: before.turn + u64::from(modified) };
+            let modified = before.objects != objects || before.complete != complete;
+            *before = Wanted { objects, complete, turn: before.turn + u64::from(modified) };
             modified
         });
     }

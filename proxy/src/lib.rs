@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod agent;
+mod authorities;
 pub mod body;
 mod cors;
 pub mod exchange;

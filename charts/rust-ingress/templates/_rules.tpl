@@ -19,14 +19,18 @@
   verbs: [create, patch]
 {{- if .Values.gatewayClass.create }}
 - apiGroups: [gateway.networking.k8s.io]
-  resources: [gateways, grpcroutes, httproutes, referencegrants]
+  resources: [backendtlspolicies, gateways, grpcroutes, httproutes, listenersets, referencegrants]
   verbs: [get, list, watch]
 - apiGroups: [rust-ingress.dev]
   resources: [gatewayparameters]
   verbs: [get, list, watch]
 - apiGroups: [gateway.networking.k8s.io]
-  resources: [gateways/status, grpcroutes/status, httproutes/status]
+  resources: [backendtlspolicies/status, gateways/status, grpcroutes/status, httproutes/status, listenersets/status]
   verbs: [patch, update]
+{{- /* Authorities that certificates must chain to: only those that something refers to are watched, one at a time. */}}
+- apiGroups: [""]
+  resources: [configmaps]
+  verbs: [get, list, watch]
 {{- /* The Service that stands for a Gateway, and the slices that lead it to our Pods. */}}
 - apiGroups: [""]
   resources: [services]
@@ -61,6 +65,9 @@
   verbs: [patch, update]
 - apiGroups: [""]
   resources: [namespaces]
+  verbs: [get, list, watch]
+- apiGroups: [certificates.k8s.io]
+  resources: [clustertrustbundles]
   verbs: [get, list, watch]
 {{- end }}
 {{- end }}

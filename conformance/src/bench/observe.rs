@@ -78,7 +78,8 @@ fn exchange(observer: &Observer, route: usize) -> Exchange {
     exchange.request_id = HeaderValue::from_static("7f4a7c159e3779b97f4a7c159e3779b9");
     exchange.route = Some((ObjectRef::new("Ingress", "shop", &format!("web-{route}")), "spec.rules[0].http.paths[1]".into()));
     let service = format!("web-{}", route % 100).into();
-    exchange.backend = Some(BackendKey { namespace: "shop".into(), service, port: PortRef::Number(80), protocol: None });
+    exchange.backend =
+        Some(BackendKey { namespace: "shop".into(), service, port: PortRef::Number(80), protocol: None, gateway: None });
     exchange.endpoint = Some(([10, 0, 0, 5], 8080).into());
     exchange.upstream_start = Some(exchange.start);
     exchange.upstream_head = Some(exchange.start);

@@ -121,7 +121,7 @@ impl Snapshots {
     fn tls_set(&self) -> TlsSet {
         let [even, odd] = &self.pairs;
         let (fingerprint, _) = if self.generation.is_multiple_of(2) { even } else { odd };
-        TlsSet { by_host: BTreeMap::from([(HostPattern::Exact(HOST.into()), *fingerprint)]), default: None }
+        TlsSet { by_host: BTreeMap::from([(HostPattern::Exact(HOST.into()), *fingerprint)]), ..TlsSet::default() }
     }
 
     fn certificates(&self) -> PartMap<Fingerprint, Certificate> {
@@ -131,7 +131,7 @@ impl Snapshots {
 }
 
 fn key(service: &str) -> BackendKey {
-    BackendKey { namespace: "default".into(), service: service.into(), port: PortRef::Number(80), protocol: None }
+    BackendKey { namespace: "default".into(), service: service.into(), port: PortRef::Number(80), protocol: None, gateway: None }
 }
 
 fn rule(field: &str, path: PathMatch, service: &str) -> Rule {

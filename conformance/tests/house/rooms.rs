@@ -133,7 +133,10 @@ fn used(metadata: &Value, tree: &Tree) -> Vec<String> {
     for package in metadata["packages"].as_array().expect("packages") {
         let Some(room) = ROOMS.iter().find(|room| package["name"] == room.package) else { continue };
         let names = names_in(tree, &format!("{}/src/", room.folder));
-        let uses = |dependency: &str| names.contains(&dependency.replace('-', "_"));
+        let list = package["dependencies"].as_array().map(Vec::as_slice).unwrap_or_default();
+        // In code a dependency may have another name.
+        let alias = |dependency: &str| list.iter().find(|one| one["name"] == *dependency)?["rename"].as_str();
+        let uses = |dependency: &str| names.contains(&alias(dependency).unwrap_or(dependency).replace('-', "_"));
         let declared = dependencies(package);
         for (dependency, _) in declared.iter().filter(|(dependency, shipped)| *shipped && !uses(dependency)) {
             breaches.push(format!("{}: depends on {dependency} and never names it in shipped code", room.package));

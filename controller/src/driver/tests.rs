@@ -73,7 +73,7 @@ impl Rig {
     fn wants(&mut self, secret: &str) -> u64 {
         loop {
             let wanted = self.wanted.borrow_and_update().clone();
-            if wanted.secrets.iter().any(|(_, name)| &**name == secret) {
+            if wanted.objects.iter().any(|object| &*object.name == secret) {
                 return wanted.turn;
             }
             thread::yield_now();

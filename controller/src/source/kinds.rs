@@ -3,11 +3,14 @@
 //! Does what the API server does on the way in: the namespace's default, `stringData`, names that may not be, values of the
 //! wrong type, fields that no such kind has. Called by the file source for each document and each item of a List.
 
+use k8s_openapi::api::certificates::v1::ClusterTrustBundle;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, Pod, Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::{Ingress, IngressClass, ServiceCIDR};
 use rust_ingress_model::ObjectRef;
-use rust_ingress_translate::gateway_api::{Gateway, GatewayClass, GrpcRoute, HttpRoute, ReferenceGrant};
+use rust_ingress_translate::gateway_api::{
+    BackendTlsPolicy, Gateway, GatewayClass, GrpcRoute, HttpRoute, ListenerSet, ReferenceGrant,
+};
 use rust_ingress_translate::pool::AddressPool;
 use rust_ingress_translate::{GatewayParameters, Object};
 use serde::Serialize;
@@ -80,6 +83,11 @@ pub fn read(mut value: Value) -> Result<Reading, Refused> {
         ("gateway.networking.k8s.io/v1" | "gateway.networking.k8s.io/v1beta1", "ReferenceGrant") => {
             |value| own::<ReferenceGrant>(value, Object::ReferenceGrant)
         }
+        ("gateway.networking.k8s.io/v1", "BackendTLSPolicy") => |value| own::<BackendTlsPolicy>(value, Object::BackendTlsPolicy),
+        ("gateway.networking.k8s.io/v1", "ListenerSet") => |value| own::<ListenerSet>(value, Object::ListenerSet),
+        ("certificates.k8s.io/v1", "ClusterTrustBundle") => {
+            |value| typed::<ClusterTrustBundle>(value, Object::ClusterTrustBundle)
+        }
         _ => return Ok(Reading::Unused(format!("{version} {kind}"))),
     };
     let object = identify(&kind, &mut value)?;
@@ -100,7 +108,7 @@ fn identify(kind: &str, value: &mut Value) -> Result<ObjectRef, Refused> {
         Some(other) => return refuse("metadata.name", false, format!("the name of this {kind} is {other}, which isn't a text")),
     };
     let namespace = match (kind, metadata.get("namespace")) {
-        ("AddressPool" | "GatewayClass" | "IngressClass" | "Namespace" | "Node" | "ServiceCIDR", _) => {
+        ("AddressPool" | "ClusterTrustBundle" | "GatewayClass" | "IngressClass" | "Namespace" | "Node" | "ServiceCIDR", _) => {
             metadata.remove("namespace");
             String::new()
         }
@@ -113,7 +121,9 @@ fn identify(kind: &str, value: &mut Value) -> Result<ObjectRef, Refused> {
     };
     let object = ObjectRef::new(kind, &namespace, &name);
     for (field, text) in [("metadata.name", &name), ("metadata.namespace", &namespace)] {
-        if !text.is_empty() && !is_dns_name(text) {
+        // The signer of a bundle stands before its name, and a colon between them.
+        let parts: Vec<&str> = if kind == "ClusterTrustBundle" { text.split(':').collect() } else { vec![text] };
+        if !text.is_empty() && !parts.into_iter().all(is_dns_name) {
             let message = format!("{text:?} is not a DNS name of lower-case letters, digits, '-' and '.'");
             return Err(Refused { object: Some(object), field: field.into(), missing: false, message });
         }

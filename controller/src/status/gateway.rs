@@ -8,7 +8,7 @@ use kube::api::{Api, DynamicObject, Patch, PatchParams};
 use kube::core::ApiResource;
 use kube::{Client, Error};
 use rust_ingress_model::ObjectRef;
-use rust_ingress_model::status::{Condition, ObjectStatus, ParentRef, ParentStatus};
+use rust_ingress_model::status::{Condition, ListenerStatus, ObjectStatus, ParentRef, ParentStatus};
 use serde_json::{Map, Value, json};
 
 use crate::status::write::FIELD_MANAGER;
@@ -16,6 +16,9 @@ use crate::status::write::FIELD_MANAGER;
 const GROUP: &str = "gateway.networking.k8s.io";
 /// `controllerName` of our entries.
 const CONTROLLER: &str = "rust-ingress.dev/gateway-controller";
+
+/// The condition of ours that is removed when it is no longer true.
+const WHILE_TRUE: &str = "InsecureFrontendValidationMode";
 
 /// What became of it.
 pub enum Written {
@@ -33,7 +36,7 @@ pub async fn write(client: Client, object: &ObjectRef, status: &ObjectStatus) ->
     let (api, name) = (api(client, object), &object.name);
     let there = api.get(name).await?;
     let version = there.metadata.resource_version.clone().unwrap_or_default();
-    let withdraws = status.conditions.is_empty() && status.parents.is_empty();
+    let withdraws = status.conditions.is_empty() && status.parents.is_empty() && status.ancestors.is_empty();
     if !withdraws && there.metadata.generation.unwrap_or_default() != status.generation {
         return Ok(Written::Stale);
     }
@@ -54,6 +57,8 @@ pub fn api(client: Client, object: &ObjectRef) -> Api<DynamicObject> {
         "GatewayClass" => ("GatewayClass", "gatewayclasses"),
         "Gateway" => ("Gateway", "gateways"),
         "GRPCRoute" => ("GRPCRoute", "grpcroutes"),
+        "BackendTLSPolicy" => ("BackendTLSPolicy", "backendtlspolicies"),
+        "ListenerSet" => ("ListenerSet", "listenersets"),
         _ => ("HTTPRoute", "httproutes"),
     };
     let resource = ApiResource {
@@ -77,8 +82,15 @@ fn contains(there: &Value, patch: &Value) -> bool {
 /// The fields of a status that are ours, with what others have in them.
 fn changed(before: &Value, object: &ObjectRef, status: &ObjectStatus, now: &str) -> Value {
     let mut after = Map::new();
-    if object.kind.ends_with("Route") {
-        after.insert("parents".into(), parents(&before["parents"], status, now));
+    // With the most entries that the CRDs take.
+    let entries = match &*object.kind {
+        kind if kind.ends_with("Route") => Some(("parents", "parentRef", 32, &status.parents)),
+        "BackendTLSPolicy" => Some(("ancestors", "ancestorRef", 16, &status.ancestors)),
+        _ => None,
+    };
+    if let Some((list, reference, most, ours)) = entries {
+        let entries = self::entries(&before[list], reference, ours, status.generation, now);
+        after.insert(list.into(), entries.into_iter().take(most).collect());
         return after.into();
     }
     after.insert("conditions".into(), conditions(&before["conditions"], &status.conditions, status.generation, now));
@@ -89,25 +101,31 @@ fn changed(before: &Value, object: &ObjectRef, status: &ObjectStatus, now: &str)
     if let Some(gateway) = &status.gateway {
         let addresses = gateway.addresses.iter().map(|address| json!({"type": address.r#type, "value": address.value}));
         after.insert("addresses".into(), addresses.collect());
-        let listeners = gateway.listeners.iter().map(|listener| {
-            let same = |other: &&Value| other["name"] == *listener.name;
-            let before = before["listeners"].as_array().into_iter().flatten().find(same).unwrap_or(&Value::Null);
-            json!({
-                "name": listener.name,
-                "supportedKinds": listener.kinds.iter().map(|kind| json!({"group": GROUP, "kind": kind})).collect::<Value>(),
-                "attachedRoutes": listener.attached_routes,
-                "conditions": conditions(&before["conditions"], &listener.conditions, status.generation, now),
-            })
-        });
+        after.insert("attachedListenerSets".into(), gateway.attached_sets.into());
+    }
+    let listeners = status.gateway.as_ref().map(|gateway| &gateway.listeners);
+    if let Some(listeners) = listeners.or_else(|| (&*object.kind == "ListenerSet").then_some(&status.listeners)) {
+        let listeners = listeners.iter().map(|listener| of_listener(&before["listeners"], listener, status.generation, now));
         after.insert("listeners".into(), listeners.collect());
     }
     after.into()
 }
 
+fn of_listener(before: &Value, listener: &ListenerStatus, generation: i64, now: &str) -> Value {
+    let same = |other: &&Value| other["name"] == *listener.name;
+    let before = before.as_array().into_iter().flatten().find(same).unwrap_or(&Value::Null);
+    json!({
+        "name": listener.name,
+        "supportedKinds": listener.kinds.iter().map(|kind| json!({"group": GROUP, "kind": kind})).collect::<Value>(),
+        "attachedRoutes": listener.attached_routes,
+        "conditions": conditions(&before["conditions"], &listener.conditions, generation, now),
+    })
+}
+
 /// Our conditions, and those of others as they are. The time is that of the last change between true and false.
 fn conditions(before: &Value, ours: &[Condition], generation: i64, now: &str) -> Value {
     let there = || before.as_array().into_iter().flatten();
-    let foreign = there().filter(|one| ours.iter().all(|own| one["type"] != *own.r#type)).cloned();
+    let foreign = there().filter(|one| one["type"] != WHILE_TRUE && ours.iter().all(|own| one["type"] != *own.r#type)).cloned();
     let own = ours.iter().map(|own| {
         let status = if own.status { "True" } else { "False" };
         let same = there().find(|one| one["type"] == *own.r#type && one["status"] == status);
@@ -122,15 +140,14 @@ fn conditions(before: &Value, ours: &[Condition], generation: i64, now: &str) ->
 }
 
 /// The entries of others as they are, and then ours.
-fn parents(before: &Value, status: &ObjectStatus, now: &str) -> Value {
+fn entries(before: &Value, field: &str, ours: &[ParentStatus], generation: i64, now: &str) -> Vec<Value> {
     let there = || before.as_array().into_iter().flatten();
     let others = there().filter(|entry| entry["controllerName"] != CONTROLLER).cloned();
-    let own = status.parents.iter().map(|ParentStatus { parent, conditions: list }| {
+    let own = ours.iter().map(|ParentStatus { parent, conditions: list }| {
         let parent = reference(parent);
-        let same = there().find(|entry| entry["controllerName"] == CONTROLLER && entry["parentRef"] == parent);
+        let same = there().find(|entry| entry["controllerName"] == CONTROLLER && entry[field] == parent);
         let before = same.map_or(&Value::Null, |entry| &entry["conditions"]);
-        json!({"parentRef": parent, "controllerName": CONTROLLER,
-            "conditions": conditions(before, list, status.generation, now)})
+        json!({field: parent, "controllerName": CONTROLLER, "conditions": conditions(before, list, generation, now)})
     });
     others.chain(own).collect()
 }

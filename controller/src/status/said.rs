@@ -48,7 +48,8 @@ impl Said {
             return None;
         }
         let nothing = ObjectStatus::default();
-        let status = known.or_else(|| (leaving && object.kind.ends_with("Route")).then_some(&nothing))?;
+        let entries = object.kind.ends_with("Route") || &*object.kind == "BackendTLSPolicy";
+        let status = known.or_else(|| (leaving && entries).then_some(&nothing))?;
         let leads = status.gateway.as_ref().is_some_and(|gateway| gateway.service.is_some());
         let stands = self.last.get(object).is_some_and(|last| {
             *last.status == *status && last.versions.contains(version) && (!leads || last.peers == self.peers)

@@ -25,7 +25,7 @@ fn secure(draft: &Snapshot, fingerprint: Fingerprint, certificate: &DefaultCerti
     let listener = Listener { protocol: Protocol::Https, tls: Some("ingress".into()), ..listener(0) };
     draft.listeners = [("https".into(), Part::new(listener))].into();
     let by_host = [(HostPattern::Exact("localhost".into()), fingerprint)].into();
-    draft.tls_sets.insert("ingress".into(), Part::new(TlsSet { by_host, default: None }));
+    draft.tls_sets.insert("ingress".into(), Part::new(TlsSet { by_host, ..TlsSet::default() }));
     draft.certificates = [(fingerprint, Part::new(certificate.certificate.clone()))].into();
     Arc::new(draft)
 }

@@ -74,6 +74,7 @@ fn one_endpoint_among_thousands_is_one_part() {
         service: format!("web-{number}").into(),
         port: PortRef::Number(80),
         protocol: None,
+        gateway: None,
     };
     let mut old = Snapshot::default();
     old.backends.extend((0..5000).map(|number| (key(number), backend(at(number)))));

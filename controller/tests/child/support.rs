@@ -55,7 +55,7 @@ pub fn endpoint(name: &'static str) -> SocketAddr {
 }
 
 fn key() -> BackendKey {
-    BackendKey { namespace: "default".into(), service: "web".into(), port: PortRef::Number(80), protocol: None }
+    BackendKey { namespace: "default".into(), service: "web".into(), port: PortRef::Number(80), protocol: None, gateway: None }
 }
 
 pub fn rule() -> Rule {

@@ -10,6 +10,7 @@ mod drain;
 mod flags;
 mod gateway;
 mod gateway_grpc;
+mod gateway_tls;
 mod live;
 mod program;
 mod quickstart;

@@ -35,6 +35,30 @@ pub(crate) struct Resolved {
 
 /// Resolves a Service port.
 pub(crate) fn resolve(world: &World, settings: &Settings, key: &BackendKey) -> Resolved {
+    let mut resolved = find(world, settings, key);
+    if let Err(why) = secure(world, key, &mut resolved.backend) {
+        resolved.backend.discovery = Discovery::Absent(why);
+    }
+    resolved
+}
+
+/// What a BackendTLSPolicy makes of a backend, and the certificate that a Gateway shows it. The error says why neither can be met.
+fn secure(world: &World, key: &BackendKey, backend: &mut Backend) -> Result<(), String> {
+    let place = (key.namespace.clone(), key.service.clone());
+    let port = world.services.get(&place).and_then(|service| find_port(service, &key.port)).map(|(_, port)| port);
+    if let Some(policy) = world.policy_of(&place, port.and_then(|port| port.name.as_deref())) {
+        let unmet = |(_, message)| format!("{} can't be met: {message}", policy.reference);
+        backend.tls = Some(world.settle(policy).tls.map_err(unmet)?);
+        backend.protocol = backend.protocol.over_tls();
+    }
+    if let (Some(gateway), Some(tls)) = (&key.gateway, &mut backend.tls) {
+        let unmet = |(_, message)| format!("Gateway {}/{} has no client certificate: {message}", gateway.0, gateway.1);
+        tls.client_certificate = world.client_certificate(gateway).transpose().map_err(unmet)?;
+    }
+    Ok(())
+}
+
+fn find(world: &World, settings: &Settings, key: &BackendKey) -> Resolved {
     let place = (key.namespace.clone(), key.service.clone());
     let name = format!("{}/{}", key.namespace, key.service);
     let Some(service) = world.services.get(&place) else {

@@ -24,6 +24,10 @@ pub struct Dirty {
     pub(crate) gateways: BTreeSet<Key>,
     /// Routes whose status may change.
     pub(crate) routes: BTreeSet<ObjectRef>,
+    /// ListenerSets whose own report may change, whatever their Gateway's.
+    pub(crate) sets: BTreeSet<Key>,
+    /// BackendTLSPolicies whose status may change.
+    pub(crate) policies: BTreeSet<Key>,
     /// Virtual hosts of Gateways.
     pub(crate) route_hosts: BTreeSet<(Key, HostPattern)>,
 }
@@ -47,7 +51,13 @@ impl Dirty {
     /// Whether anything of the Gateway API has to be.
     pub(crate) fn has_gateways(&self) -> bool {
         let classes = || self.objects.iter().any(|object| &*object.kind == "GatewayClass");
-        self.layout || !self.gateways.is_empty() || !self.routes.is_empty() || !self.route_hosts.is_empty() || classes()
+        self.layout
+            || !self.gateways.is_empty()
+            || !self.policies.is_empty()
+            || !self.sets.is_empty()
+            || !self.routes.is_empty()
+            || !self.route_hosts.is_empty()
+            || classes()
     }
 
     /// Whether nothing has to be computed again.
@@ -65,6 +75,8 @@ impl Dirty {
         self.layout |= other.layout;
         self.gateways.extend(other.gateways);
         self.routes.extend(other.routes);
+        self.policies.extend(other.policies);
+        self.sets.extend(other.sets);
         self.route_hosts.extend(other.route_hosts);
     }
 }

@@ -1,5 +1,6 @@
 //! The objects that translation understands, and what a source says happened to them. Sources make these; the World eats them.
 
+use k8s_openapi::api::certificates::v1::ClusterTrustBundle;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, Pod, Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::{Ingress, IngressClass, ServiceCIDR};
@@ -7,7 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use rust_ingress_model::{Fault, ObjectRef};
 
 use crate::gateway::parameters::GatewayParameters;
-use crate::gateway_api::{Gateway, GatewayClass, GrpcRoute, HttpRoute, ReferenceGrant};
+use crate::gateway_api::{BackendTlsPolicy, Gateway, GatewayClass, GrpcRoute, HttpRoute, ListenerSet, ReferenceGrant};
 use crate::pool::AddressPool;
 
 /// One Kubernetes object. Not `Debug`: a Secret must not get into a log.
@@ -23,7 +24,7 @@ pub enum Object {
     EndpointSlice(Box<EndpointSlice>),
     /// v1; parsed at the door, its bytes are wiped.
     Secret(Box<Secret>),
-    /// v1; nothing reads it yet, so the World doesn't keep it.
+    /// v1; its authorities are kept, for who refers to them.
     ConfigMap(Box<ConfigMap>),
     /// v1; its labels are kept, for listeners that take routes by them.
     Namespace(Box<Namespace>),
@@ -47,6 +48,12 @@ pub enum Object {
     GrpcRoute(Box<GrpcRoute>),
     /// gateway.networking.k8s.io/v1
     ReferenceGrant(Box<ReferenceGrant>),
+    /// gateway.networking.k8s.io/v1
+    BackendTlsPolicy(Box<BackendTlsPolicy>),
+    /// gateway.networking.k8s.io/v1
+    ListenerSet(Box<ListenerSet>),
+    /// certificates.k8s.io/v1; its authorities are kept.
+    ClusterTrustBundle(Box<ClusterTrustBundle>),
 }
 
 impl Object {
@@ -80,6 +87,9 @@ impl Object {
             Self::HttpRoute(object) => ("HTTPRoute", true, &object.metadata),
             Self::GrpcRoute(object) => ("GRPCRoute", true, &object.metadata),
             Self::ReferenceGrant(object) => ("ReferenceGrant", true, &object.metadata),
+            Self::BackendTlsPolicy(object) => ("BackendTLSPolicy", true, &object.metadata),
+            Self::ListenerSet(object) => ("ListenerSet", true, &object.metadata),
+            Self::ClusterTrustBundle(object) => ("ClusterTrustBundle", false, &object.metadata),
         }
     }
 }
@@ -98,7 +108,7 @@ pub enum Change {
         /// Empty: nothing is wrong any more.
         faults: Vec<Fault>,
     },
-    /// An object may be there, but the source may not read it. For Secrets; other kinds are known as a whole or not at all.
+    /// An object may be there, but the source may not read it. For Secrets and what holds authorities; other kinds are known as a whole or not at all.
     Unreadable {
         /// The object.
         object: ObjectRef,

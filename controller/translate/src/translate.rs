@@ -7,7 +7,9 @@ mod gateway_status;
 mod gateways;
 mod hosts;
 mod listeners;
+mod policies;
 mod reports;
+mod sets;
 mod tls;
 
 use std::borrow::Cow;
@@ -58,6 +60,10 @@ pub fn translate(world: &World, settings: &Settings, previous: &Snapshot, dirty:
     let mut status = work.status(&dirty);
     if let Some(layout) = &layout {
         work.gateway_reports(layout, &dirty);
+        work.policy_reports(&dirty);
+        work.set_reports(layout, &dirty);
+        work.set_status(layout, &dirty, &mut status);
+        work.policy_status(layout, &dirty, &mut status);
         work.gateway_status(layout, &dirty, &mut status);
     }
     status.whole = dirty.is_all();
@@ -81,12 +87,15 @@ impl Work<'_> {
         let referring = self.oldest_first(self.world.index.backends.get(key));
         let report_key = ReportKey::Backend(key.clone());
         let routed = self.world.gateways.backends.get(key).any(|route| self.routed(route));
-        if referring.is_empty() && !routed {
+        let shown = key.gateway.as_ref().is_none_or(|gateway| self.serves(gateway));
+        if (referring.is_empty() && !routed) || !shown {
             self.snapshot.backends.remove(key);
             return self.report(report_key, Report::default());
         }
         let resolved = backend::resolve(self.world, self.settings, key);
-        let mut report = Report { faults: resolved.faults, verdicts: Vec::new() };
+        // Said once, of the backend without a Gateway's certificate.
+        let said = if key.gateway.is_none() { resolved.faults } else { Vec::new() };
+        let mut report = Report { faults: said, verdicts: Vec::new() };
         if let Some(missing) = resolved.missing {
             for ingress in referring {
                 let mut faults = Faults::of(ingress.reference.clone());
@@ -104,12 +113,15 @@ impl Work<'_> {
 
     /// Whether a route has a Gateway of ours as its parent.
     fn routed(&self, route: &ObjectRef) -> bool {
-        let gateways = self.world.gateways.routes.get(route).map(|route| route.gateways()).unwrap_or_default();
-        let ours = |gateway: &Key| {
-            let gateway = self.world.gateways.gateways.get(gateway);
-            gateway.is_some_and(|gateway| self.world.gateway_class_is_ours(&gateway.class, self.settings))
-        };
-        gateways.iter().any(ours)
+        let gateways = &self.world.gateways;
+        let gateways = gateways.routes.get(route).map(|route| gateways.gateways_of(route)).unwrap_or_default();
+        gateways.iter().any(|gateway| self.serves(gateway))
+    }
+
+    /// Whether a Gateway is ours.
+    fn serves(&self, gateway: &Key) -> bool {
+        let gateway = self.world.gateways.gateways.get(gateway);
+        gateway.is_some_and(|gateway| self.world.gateway_class_is_ours(&gateway.class, self.settings))
     }
 
     fn report(&mut self, key: ReportKey, report: Report) {

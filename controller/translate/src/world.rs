@@ -17,10 +17,13 @@ use rust_ingress_model::{Fault, Fingerprint, KeyStore, Name, ObjectRef, Snapshot
 use crate::certificate;
 use crate::dirty::Dirty;
 use crate::gateway;
+use crate::gateway::authority;
 use crate::gateway::grant::Grant;
 use crate::gateway::listener::Gateway;
 use crate::gateway::parameters::Parameters;
+use crate::gateway::policy::Policy;
 use crate::gateway::route::Route;
+use crate::gateway::set::ListenerSet;
 use crate::gateway::world::Gateways;
 use crate::ingress::Ingress;
 use crate::ingress::class::Class;
@@ -81,6 +84,9 @@ impl World {
             }
             Change::Unreadable { object, why, advice } if &*object.kind == "Secret" => {
                 self.set_secret((object.namespace, object.name), Some(Err(certificate::Unusable { why, advice: advice.into() })));
+            }
+            Change::Unreadable { object, why, advice } if matches!(&*object.kind, "ConfigMap" | "ClusterTrustBundle") => {
+                self.set_bundle(object, Some(Err(format!("{why}; {advice}"))));
             }
             Change::Unreadable { .. } => {}
         }
@@ -160,7 +166,11 @@ impl World {
             Object::HttpRoute(object) => self.set_route(&reference, Some(Route::http(&reference, &object))),
             Object::GrpcRoute(object) => self.set_route(&reference, Some(Route::grpc(&reference, &object))),
             Object::ReferenceGrant(object) => self.set_grant(&key, Some(Grant::parse(&object))),
-            Object::ConfigMap(_) | Object::Pod(_) => {}
+            Object::BackendTlsPolicy(object) => self.set_policy(&key, Some(Policy::parse(&reference, &object))),
+            Object::ListenerSet(object) => self.set_listener_set(&key, Some(ListenerSet::parse(&reference, &object))),
+            Object::ConfigMap(object) => self.set_bundle(reference, Some(authority::of_config_map(&object))),
+            Object::ClusterTrustBundle(object) => self.set_bundle(reference, Some(authority::of_trust_bundle(&object))),
+            Object::Pod(_) => {}
         }
     }
 
@@ -181,6 +191,9 @@ impl World {
             "Gateway" => self.set_gateway(&key, None),
             kind if gateway::ROUTE_KINDS.contains(&kind) => self.set_route(reference, None),
             "ReferenceGrant" => self.set_grant(&key, None),
+            "BackendTLSPolicy" => self.set_policy(&key, None),
+            "ListenerSet" => self.set_listener_set(&key, None),
+            "ConfigMap" | "ClusterTrustBundle" => self.set_bundle(reference.clone(), None),
             _ => {}
         }
     }

@@ -28,6 +28,11 @@ impl AppProtocol {
         matches!(self, Self::Https | Self::H2Tls)
     }
 
+    /// The same over TLS.
+    pub fn over_tls(self) -> Self {
+        if self.h2() { Self::H2Tls } else { Self::Https }
+    }
+
     /// Whether HTTP/2 is spoken.
     pub fn h2(self) -> bool {
         matches!(self, Self::H2c | Self::H2Tls)

@@ -18,9 +18,22 @@ pub struct BackendTls {
     /// What the endpoint's certificate must chain to.
     #[serde(default)]
     pub verify: Verify,
+    /// Names of which the certificate must have one, in place of [`Self::server_name`], when it is verified. Empty: that one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub subject_names: Vec<SubjectName>,
     /// The certificate that we present.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_certificate: Option<Fingerprint>,
+}
+
+/// A name that an endpoint's certificate may have (RFC 5280, subjectAltName).
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum SubjectName {
+    /// A DNS name, in lower case.
+    Dns(Name),
+    /// A URI, byte for byte (`spiffe://…`).
+    Uri(Name),
 }
 
 /// What an endpoint's certificate must chain to.

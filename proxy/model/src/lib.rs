@@ -32,7 +32,7 @@ pub use filter::{Filter, Guard, NativeFilter};
 pub use head::RequestHead;
 pub use index::{HostIndex, RouteIndex};
 pub use keystore::{Fingerprint, KeyPair, KeyStore};
-pub use listener::{Certificate, Listener, ListenerAddress, Parent, Protocol, Section, TlsSet};
+pub use listener::{Certificate, ClientCertificates, Listener, ListenerAddress, Parent, Protocol, Section, TlsSet};
 pub use names::{BackendKey, HostPattern, ListenerName, Name, ObjectRef, PortRef, ReportKey, RouteSetName};
 pub use parts::PartMap;
 pub use route::{PathMatch, RouteMatch, Rule, Timeouts, VirtualHost, WeightedBackend};

@@ -150,6 +150,20 @@ pub struct TlsSet {
     /// Presented when no pattern matches, and without SNI. `None`: the handshake is refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default: Option<Fingerprint>,
+    /// Which certificates clients must show; `None`: they aren't asked for any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clients: Option<ClientCertificates>,
+}
+
+/// Which certificates clients must show (Gateway API, `tls.frontend`).
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ClientCertificates {
+    /// What they must chain to, each in PEM. None at all: no handshake succeeds.
+    pub authorities: Vec<String>,
+    /// They are asked for one, but any is taken, and none too: whoever is behind has to look (`AllowInsecureFallback`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub insecure_fallback: bool,
 }
 
 /// What is public of a certificate. Its key is in the [`crate::KeyStore`].

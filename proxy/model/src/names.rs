@@ -107,13 +107,18 @@ pub struct BackendKey {
     pub port: PortRef,
     /// What a route says of the protocol; `None` leaves it to the Service's `appProtocol`.
     pub protocol: Option<crate::app_protocol::AppProtocol>,
+    /// Namespace and name of the Gateway whose client certificate its connections present; `None`: none is presented.
+    pub gateway: Option<(Name, Name)>,
 }
 
 impl fmt::Display for BackendKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}:{}", self.namespace, self.service, self.port)?;
-        match self.protocol {
-            Some(protocol) => write!(f, "+{protocol}"),
+        if let Some(protocol) = self.protocol {
+            write!(f, "+{protocol}")?;
+        }
+        match &self.gateway {
+            Some((namespace, name)) => write!(f, "@{namespace}/{name}"),
             None => Ok(()),
         }
     }
@@ -122,7 +127,12 @@ impl fmt::Display for BackendKey {
 impl FromStr for BackendKey {
     type Err = BadName;
     fn from_str(text: &str) -> Result<Self, BadName> {
-        let bad = || BadName { what: "backend", text: text.into(), expected: "namespace/service:port[+protocol]" };
+        let bad = || BadName { what: "backend", text: text.into(), expected: "namespace/service:port[+protocol][@gateway]" };
+        let (text, gateway) = match text.split_once('@') {
+            Some((text, gateway)) => (text, Some(gateway.split_once('/').ok_or_else(bad)?)),
+            None => (text, None),
+        };
+        let gateway = gateway.map(|(namespace, name)| (namespace.into(), name.into()));
         let (namespace, rest) = text.split_once('/').ok_or_else(bad)?;
         let (service, port) = rest.split_once(':').ok_or_else(bad)?;
         let (port, protocol) = match port.split_once('+') {
@@ -130,7 +140,7 @@ impl FromStr for BackendKey {
             None => (port, None),
         };
         let port = port.parse().map_or_else(|_| PortRef::Name(port.into()), PortRef::Number);
-        Ok(Self { namespace: namespace.into(), service: service.into(), port, protocol })
+        Ok(Self { namespace: namespace.into(), service: service.into(), port, protocol, gateway })
     }
 }
 text_form!(BackendKey);

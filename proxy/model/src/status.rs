@@ -55,9 +55,15 @@ pub struct ObjectStatus {
     /// What else stands on a Gateway.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gateway: Option<GatewayStatus>,
+    /// `status.listeners` of a ListenerSet.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub listeners: Vec<ListenerStatus>,
     /// `status.parents` of a route: our entries of it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parents: Vec<ParentStatus>,
+    /// `status.ancestors` of a policy: our entries of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ancestors: Vec<ParentStatus>,
 }
 
 /// What pools give a Service (`status.loadBalancer` and the finalizer with it).
@@ -78,6 +84,9 @@ pub struct GatewayStatus {
     pub addresses: Vec<StatusAddress>,
     /// One entry for each of `spec.listeners`.
     pub listeners: Vec<ListenerStatus>,
+    /// ListenerSets of which it serves listeners.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub attached_sets: u32,
     /// The Service that brings its traffic to us, in a cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<GatewayService>,
@@ -137,7 +146,8 @@ pub struct GatewayService {
     pub source_ranges: Vec<String>,
 }
 
-/// Our entry of a route's `status.parents`: one for each parentRef to a Gateway of ours.
+/// Our entry of a route's `status.parents`, one for each parentRef to a Gateway of ours; or of a policy's `status.ancestors`, one
+/// for each Gateway of ours that it counts for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ParentStatus {
@@ -180,4 +190,8 @@ pub struct Condition {
     pub reason: String,
     /// For people.
     pub message: String,
+}
+
+fn is_none(count: &u32) -> bool {
+    *count == 0
 }

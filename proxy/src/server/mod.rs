@@ -7,6 +7,7 @@
 pub mod accept;
 pub mod bytes;
 pub mod client;
+mod clients;
 pub mod connection;
 pub mod core;
 pub mod door;

@@ -8,11 +8,13 @@ use std::sync::Arc;
 
 use ahash::AHashMap;
 use arc_swap::ArcSwap;
-use rust_ingress_model::{Fingerprint, HostPattern, KeyPair, KeyStore, Name, Part, Snapshot, TlsSet};
+use rust_ingress_model::{ClientCertificates, Fingerprint, HostPattern, KeyPair, KeyStore, Name, Part, Snapshot, TlsSet};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert, ServerConfig};
 use rustls::sign::CertifiedKey;
+
+use super::clients;
 
 /// Certificates with their keys, by fingerprint.
 #[derive(Default)]
@@ -74,7 +76,8 @@ impl TlsHost {
     /// Resolves a set's fingerprints; shares the configuration of the same set in the table before.
     pub fn new(set: &Part<TlsSet>, certificates: &Certificates, previous: Option<&Arc<Self>>) -> Arc<Self> {
         let names = NameTable::new(set, certificates);
-        if let Some(previous) = previous {
+        // Clients that are checked otherwise get a configuration of their own: its sessions can't be resumed in the other's.
+        if let Some(previous) = previous.filter(|previous| previous.set.clients == set.clients) {
             if previous.set == *set && previous.names.same(&names) {
                 return previous.clone();
             }
@@ -83,7 +86,7 @@ impl TlsHost {
         }
         let names = Arc::new(names);
         let live = Arc::new(Live(ArcSwap::new(names.clone())));
-        let config = server_config(live.clone())
+        let config = server_config(live.clone(), set.clients.as_ref())
             .inspect_err(|error| tracing::error!(%error, "TLS can't be set up; its listeners aren't opened"))
             .ok();
         Arc::new(Self { set: set.clone(), names, live, config })
@@ -102,11 +105,14 @@ impl TlsHost {
     }
 }
 
-fn server_config(live: Arc<Live>) -> Result<Arc<ServerConfig>, rustls::Error> {
-    let mut config = ServerConfig::builder_with_provider(server_provider())
-        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
-        .with_no_client_auth()
-        .with_cert_resolver(live);
+fn server_config(live: Arc<Live>, clients: Option<&ClientCertificates>) -> Result<Arc<ServerConfig>, rustls::Error> {
+    let builder = ServerConfig::builder_with_provider(server_provider())
+        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?;
+    let builder = match clients {
+        None => builder.with_no_client_auth(),
+        Some(clients) => builder.with_client_cert_verifier(clients::verifier(clients, provider())?),
+    };
+    let mut config = builder.with_cert_resolver(live);
     config.ignore_client_order = true;
     // One is enough for a client that keeps its connection, and each costs a key derivation and a record.
     config.send_tls13_tickets = 1;

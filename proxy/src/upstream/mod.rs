@@ -13,6 +13,7 @@ mod local;
 mod resolve;
 mod stream;
 mod tls;
+mod verify;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -6,11 +6,14 @@ use std::sync::Arc;
 
 use rust_ingress_model::KeyStore;
 use rust_ingress_model::backend::{BackendTls, Verify};
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::ServerCertVerifier;
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+
+use super::verify::{Named, Unverified};
+use crate::authorities;
 
 /// A client configuration and the name it asks for.
 pub(crate) struct Client {
@@ -31,11 +34,7 @@ impl Client {
         let builder = ClientConfig::builder_with_provider(provider.clone())
             .with_safe_default_protocol_versions()
             .map_err(|error| format!("TLS can't be set up: {error}"))?;
-        let builder = match &tls.verify {
-            Verify::None => builder.dangerous().with_custom_certificate_verifier(Arc::new(Unverified(provider))),
-            Verify::System => builder.with_root_certificates(RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() }),
-            Verify::Authorities(authorities) => builder.with_root_certificates(roots(authorities)?),
-        };
+        let builder = builder.dangerous().with_custom_certificate_verifier(verifier(tls, provider)?);
         let mut config = match &tls.client_certificate {
             None => builder.with_no_client_auth(),
             Some(fingerprint) => {
@@ -63,52 +62,18 @@ impl fmt::Debug for Client {
     }
 }
 
-fn roots(authorities: &[String]) -> Result<RootCertStore, String> {
-    let mut roots = RootCertStore::empty();
-    for pem in authorities {
-        for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
-            let certificate = certificate.map_err(|error| format!("an authority isn't PEM: {error}"))?;
-            roots.add(certificate).map_err(|error| format!("an authority can't be used: {error}"))?;
-        }
+/// What checks an endpoint's certificate.
+fn verifier(tls: &BackendTls, provider: Arc<CryptoProvider>) -> Result<Arc<dyn ServerCertVerifier>, String> {
+    let roots = match &tls.verify {
+        Verify::None => return Ok(Arc::new(Unverified(provider))),
+        Verify::System => RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() },
+        Verify::Authorities(authorities) => authorities::store(authorities)?,
+    };
+    if !tls.subject_names.is_empty() {
+        return Ok(Arc::new(Named::new(roots, &tls.subject_names, provider)?));
     }
-    if roots.is_empty() { Err("no authority is given to verify the endpoint with".into()) } else { Ok(roots) }
-}
-
-/// `Verify::None`: any certificate, as long as the endpoint holds its key.
-#[derive(Debug)]
-struct Unverified(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Unverified {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, cert, dss, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, cert, dss, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
+    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build();
+    verifier
+        .map(|verifier| verifier as Arc<dyn ServerCertVerifier>)
+        .map_err(|error| format!("an authority can't be used: {error}"))
 }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use http::Response;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use rust_ingress_model::backend::{BackendTls, Verify};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, SanType};
+use rust_ingress_model::backend::{BackendTls, SubjectName, Verify};
 use rust_ingress_model::{AppProtocol, Fingerprint};
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 
@@ -16,7 +16,9 @@ fn authority(name: &str, alpn: &[&str]) -> (String, Arc<rustls::ServerConfig>) {
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
     let key = KeyPair::generate().unwrap();
-    let leaf = CertificateParams::new(vec![name.to_owned()]).unwrap().signed_by(&key, &issuer).unwrap();
+    let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+    params.subject_alt_names.push(SanType::URI("spiffe://test/web".try_into().unwrap()));
+    let leaf = params.signed_by(&key, &issuer).unwrap();
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut config = rustls::ServerConfig::builder_with_provider(provider)
@@ -44,7 +46,7 @@ async fn ask(server: &Server, protocol: AppProtocol, tls: BackendTls) -> Got {
 }
 
 fn verified(name: &str, authority: String) -> BackendTls {
-    BackendTls { server_name: Some(name.into()), verify: Verify::Authorities(vec![authority]), client_certificate: None }
+    BackendTls { server_name: Some(name.into()), verify: Verify::Authorities(vec![authority]), ..BackendTls::default() }
 }
 
 #[test]
@@ -81,6 +83,29 @@ fn a_certificate_is_verified_where_the_backend_says_so() {
             let got = ask(&server, https, tls).await;
             assert_eq!((got.status, got.header("x-fault")), (502, "upstream_tls"), "{what}");
             assert!(got.text().contains("default/web:80"), "{}", got.text());
+        }
+    });
+}
+
+#[test]
+fn subject_names_stand_in_for_the_name_that_is_asked_for() {
+    run(async {
+        let (pem, config) = authority("web.test", &["http/1.1"]);
+        let server = server(config).await;
+        let named = |name: &str, subject_names| BackendTls { subject_names, ..verified(name, pem.clone()) };
+        let (dns, uri) = (|name: &str| SubjectName::Dns(name.into()), |name: &str| SubjectName::Uri(name.into()));
+        let cases = [
+            (named("other.test", vec![dns("web.test")]), 200),
+            (named("other.test", vec![dns("*.test")]), 200),
+            (named("other.test", vec![uri("spiffe://test/web")]), 200),
+            (named("other.test", vec![uri("spiffe://test/other"), dns("web.test")]), 200),
+            (named("web.test", vec![dns("other.test"), uri("spiffe://test/other")]), 502),
+            (named("web.test", vec![dns("*.web.test")]), 502),
+            (BackendTls { subject_names: vec![dns("web.test")], ..verified("web.test", authority("web.test", &[]).0) }, 502),
+        ];
+        for (tls, status) in cases {
+            let names = tls.subject_names.clone();
+            assert_eq!(ask(&server, AppProtocol::Https, tls).await.status, status, "{names:?}");
         }
     });
 }

@@ -25,7 +25,7 @@ pub fn options() -> Options {
 
 /// The key of the one backend.
 pub fn backend_key() -> BackendKey {
-    BackendKey { namespace: "default".into(), service: "web".into(), port: PortRef::Number(80), protocol: None }
+    BackendKey { namespace: "default".into(), service: "web".into(), port: PortRef::Number(80), protocol: None, gateway: None }
 }
 
 /// A rule for a path.

@@ -39,7 +39,7 @@ macro_rules! at_door {
     ($name:ident, $kind:ident, $meta:ident, $scope:ty, { $($field:ident: $type:ty),* }) => {
         #[derive(Clone, Deserialize)]
         #[serde(rename_all = "camelCase")]
-        pub(super) struct $name {
+        pub(in crate::source::cluster) struct $name {
             metadata: $meta,
             $(#[serde(default)] $field: $type,)*
         }
@@ -76,6 +76,10 @@ macro_rules! at_door {
         }
     };
 }
+
+mod authority;
+
+pub(super) use authority::{DoorConfigMap, DoorTrustBundle};
 
 at_door!(DoorIngress, Ingress, Meta, NamespaceResourceScope, { spec: Option<IngressSpec>, status: Option<IngressStatus> });
 at_door!(DoorClass, IngressClass, Meta, ClusterResourceScope, { spec: Option<IngressClassSpec> });

@@ -11,9 +11,11 @@ use kube::Resource;
 use rust_ingress_model::ObjectRef;
 use rust_ingress_translate::Object;
 use rust_ingress_translate::gateway_api::Resource as Framed;
+use rust_ingress_translate::gateway_api::backendtlspolicy::BackendTlsPolicySpec;
 use rust_ingress_translate::gateway_api::gateway::GatewaySpec;
 use rust_ingress_translate::gateway_api::gatewayclass::GatewayClassSpec;
 use rust_ingress_translate::gateway_api::httproute::HttpRouteSpec;
+use rust_ingress_translate::gateway_api::listenerset::ListenerSetSpec;
 use rust_ingress_translate::gateway_api::referencegrant::ReferenceGrantSpec;
 use rust_ingress_translate::gateway_api::routes::GrpcRouteSpec;
 use serde::Deserialize;
@@ -80,6 +82,17 @@ gateway_kind!(
     ReferenceGrantSpec,
     ReferenceGrant
 );
+
+gateway_kind!(
+    DoorBackendTlsPolicy,
+    "BackendTLSPolicy",
+    "backendtlspolicies",
+    NamespaceResourceScope,
+    BackendTlsPolicySpec,
+    BackendTlsPolicy
+);
+
+gateway_kind!(DoorListenerSet, "ListenerSet", "listenersets", NamespaceResourceScope, ListenerSetSpec, ListenerSet);
 
 /// An object of the World; one whose spec can't be read has an empty one, which asks for nothing.
 fn framed<S: DeserializeOwned + Default>(mut metadata: ObjectMeta, spec: Value, object: &ObjectRef, seen: &Seen) -> Framed<S> {

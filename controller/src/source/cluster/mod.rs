@@ -29,7 +29,10 @@ use crate::driver::{Message, Wanted};
 use door::{
     AtDoor, DoorAddressPool, DoorClass, DoorGatewayParameters, DoorIngress, DoorNode, DoorService, DoorServiceCidr, DoorSlice,
 };
-use door_gateway::{DoorGateway, DoorGatewayClass, DoorGrpcRoute, DoorHttpRoute, DoorNamespace, DoorReferenceGrant};
+use door_gateway::{
+    DoorBackendTlsPolicy, DoorGateway, DoorGatewayClass, DoorGrpcRoute, DoorHttpRoute, DoorListenerSet, DoorNamespace,
+    DoorReferenceGrant,
+};
 use follow::{Context, Follow, Heard};
 use secrets::Secrets;
 use trouble::Subject;
@@ -118,6 +121,8 @@ fn watch_gateways(client: &Client, scope: &Scope, lists: &Arc<Lists>, context: &
     watch_kind::<DoorHttpRoute>(client, scope, lists, context);
     watch_kind::<DoorGrpcRoute>(client, scope, lists, context);
     watch_kind::<DoorReferenceGrant>(client, scope, lists, context);
+    watch_kind::<DoorBackendTlsPolicy>(client, scope, lists, context);
+    watch_kind::<DoorListenerSet>(client, scope, lists, context);
 }
 
 fn watch_kind<K>(client: &Client, scope: &Scope, lists: &Arc<Lists>, context: &Context)

@@ -1,4 +1,4 @@
-//! Secrets, one by one: a watch for each that something of ours names, none for the others.
+//! Secrets, and what holds authorities, one by one: a watch for each that something of ours names, none for the others.
 //!
 //! The driver says which are wanted. Where one namespace has very many, one watch of its TLS Secrets stands in for the single
 //! ones, and what that doesn't hold is watched by itself again. Runs as one task of the cluster source.
@@ -10,14 +10,17 @@ use kube::runtime::watcher;
 use kube::{Api, Client};
 use rust_ingress_model::{Name, ObjectRef};
 use rust_ingress_translate::Change;
+use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 
-use super::door::DoorSecret;
+use super::door::{AtDoor, DoorConfigMap, DoorSecret, DoorTrustBundle};
 use super::follow::{Context, Follow, Heard, Only};
 use super::trouble::Subject;
 use crate::driver::{Message, Wanted};
 
+/// The kind of what holds keys.
+const SECRET: &str = "Secret";
 /// More single watches than this in a namespace become one of all its TLS Secrets.
 const MOST_SINGLE: usize = 200;
 /// Fewer wanted Secrets than this go back to single watches.
@@ -25,24 +28,27 @@ const BACK_TO_SINGLE: usize = 150;
 
 /// What one of our watches had to say.
 struct Answer {
-    namespace: Name,
+    place: Place,
     /// `None`: the watch of the whole namespace.
     name: Option<Name>,
     heard: Heard,
 }
 
-/// All wanted Secrets.
+/// Kind and namespace.
+type Place = (Name, Name);
+
+/// All wanted objects.
 pub(super) struct Secrets {
     context: Context,
     client: Client,
-    spaces: BTreeMap<Name, Space>,
+    spaces: BTreeMap<Place, Space>,
     told: mpsc::UnboundedSender<Answer>,
     answers: mpsc::UnboundedReceiver<Answer>,
     /// The turn of what is wanted that the driver knows to be answered.
     said: u64,
 }
 
-/// The wanted Secrets of a namespace.
+/// The wanted objects of a kind in a namespace.
 #[derive(Default)]
 struct Space {
     wanted: BTreeSet<Name>,
@@ -50,7 +56,7 @@ struct Space {
     answered: HashSet<Name>,
     single: HashMap<Name, Task>,
     many: Option<Many>,
-    /// The watch of the whole namespace is refused.
+    /// The watch of the whole namespace is refused, or there can't be one.
     refused: bool,
 }
 
@@ -95,26 +101,29 @@ impl Secrets {
     }
 
     fn update(&mut self, wanted: &Wanted) {
-        let mut by_space: BTreeMap<Name, BTreeSet<Name>> = BTreeMap::new();
-        for (namespace, name) in &wanted.secrets {
-            by_space.entry(namespace.clone()).or_default().insert(name.clone());
+        let mut by_space: BTreeMap<Place, BTreeSet<Name>> = BTreeMap::new();
+        for object in &wanted.objects {
+            let place = (object.kind.clone(), object.namespace.clone());
+            by_space.entry(place).or_default().insert(object.name.clone());
         }
-        for namespace in by_space.keys() {
-            self.spaces.entry(namespace.clone()).or_default();
+        for place in by_space.keys() {
+            // Only Secrets have a type by which the others of a namespace can be left out.
+            let begin = || Space { refused: &*place.0 != SECRET, ..Space::default() };
+            self.spaces.entry(place.clone()).or_insert_with(begin);
         }
         let mut spaces = std::mem::take(&mut self.spaces);
-        for (namespace, space) in &mut spaces {
-            let gone = space.want(by_space.remove(namespace).unwrap_or_default());
-            let gone = gone.into_iter().map(|name| Change::Delete(ObjectRef::new("Secret", namespace, &name)));
+        for (place, space) in &mut spaces {
+            let gone = space.want(by_space.remove(place).unwrap_or_default());
+            let gone = gone.into_iter().map(|name| Change::Delete(ObjectRef::new(&place.0, &place.1, &name)));
             self.send(gone.collect());
-            self.watch(namespace, space);
+            self.watch(place, space);
         }
         spaces.retain(|_, space| !space.wanted.is_empty());
         self.spaces = spaces;
     }
 
     /// Begins the watches that a namespace needs, and ends those that it doesn't.
-    fn watch(&self, namespace: &Name, space: &mut Space) {
+    fn watch(&self, place: &Place, space: &mut Space) {
         if space.many.is_some() && (space.wanted.len() < BACK_TO_SINGLE || space.refused) {
             space.many = None;
         }
@@ -122,56 +131,70 @@ impl Secrets {
         if alone.len() > MOST_SINGLE && !space.refused {
             let names = space.wanted.iter().map(ToString::to_string).collect();
             let takes: Only = Arc::new(Mutex::new(names));
-            let task = self.follow(namespace, None, Some(takes.clone()));
+            let task = self.follow(place, None, Some(takes.clone()));
             space.many = Some(Many { takes, _task: task });
             alone.clear();
         }
         for name in alone {
-            let begin = || self.follow(namespace, Some(name.clone()), None);
+            let begin = || self.follow(place, Some(name.clone()), None);
             space.single.entry(name.clone()).or_insert_with(begin);
         }
     }
 
-    fn follow(&self, namespace: &Name, name: Option<Name>, only: Option<Only>) -> Task {
+    fn follow(&self, place: &Place, name: Option<Name>, only: Option<Only>) -> Task {
+        let (client, namespace) = (self.client.clone(), &place.1);
+        match &*place.0 {
+            "ConfigMap" => self.follow_in(Api::<DoorConfigMap>::namespaced(client, namespace), place, name, only),
+            "ClusterTrustBundle" => self.follow_in(Api::<DoorTrustBundle>::all(client), place, name, only),
+            _ => self.follow_in(Api::<DoorSecret>::namespaced(client, namespace), place, name, only),
+        }
+    }
+
+    fn follow_in<K>(&self, api: Api<K>, place: &Place, name: Option<Name>, only: Option<Only>) -> Task
+    where
+        K: AtDoor + DeserializeOwned,
+    {
         let config = watcher::Config::default();
         let config = match &name {
             Some(name) => config.fields(&format!("metadata.name={name}")),
             None => config.fields("type=kubernetes.io/tls"),
         };
-        let (told, namespace) = (self.told.clone(), namespace.clone());
-        let follow = Follow::<DoorSecret> {
-            api: Api::namespaced(self.client.clone(), &namespace),
-            subject: Subject { resource: "secrets".into(), group: String::new(), namespace: Some(namespace.to_string()) },
+        let (told, place) = (self.told.clone(), place.clone());
+        let namespace = (!place.1.is_empty()).then(|| place.1.to_string());
+        let follow = Follow::<K> {
+            api,
+            subject: Subject { resource: K::plural(&()).into_owned(), group: K::group(&()).into_owned(), namespace },
             config,
             only,
             fallback: None,
             says: false,
             heard: Box::new(move |heard| {
                 // Nobody hears it once the program ends.
-                drop(told.send(Answer { namespace: namespace.clone(), name: name.clone(), heard }));
+                drop(told.send(Answer { place: place.clone(), name: name.clone(), heard }));
             }),
         };
         Task(tokio::spawn(follow.run(self.context.clone())).abort_handle())
     }
 
-    fn answer(&mut self, Answer { namespace, name, heard }: Answer) {
-        let Some(mut space) = self.spaces.remove(&namespace) else { return };
+    fn answer(&mut self, Answer { place, name, heard }: Answer) {
+        let Some(mut space) = self.spaces.remove(&place) else { return };
         match (name, heard) {
             (Some(name), heard) if space.single.contains_key(&name) => {
                 if let Heard::Refused(why) = heard {
-                    self.send(vec![unreadable(&namespace, &name, &why)]);
+                    self.send(vec![unreadable(&place, &name, &why)]);
                 }
                 space.answered.insert(name);
             }
             (Some(_), _) => {}
             (None, Heard::Listed(found)) => space.found(&found),
             (None, Heard::Refused(why)) => {
+                let namespace = &place.1;
                 tracing::warn!(%namespace, "may not read the TLS Secrets of the namespace together ({why}): each is watched by itself");
                 space.refused = true;
             }
         }
-        self.watch(&namespace, &mut space);
-        self.spaces.insert(namespace, space);
+        self.watch(&place, &mut space);
+        self.spaces.insert(place, space);
     }
 
     /// To the driver. When it is gone, the program ends.
@@ -221,11 +244,16 @@ impl Space {
     }
 }
 
-fn unreadable(namespace: &Name, name: &Name, why: &str) -> Change {
+fn unreadable((kind, namespace): &Place, name: &Name, why: &str) -> Change {
+    let (resource, place) = match &**kind {
+        "ConfigMap" => ("configmaps", format!(" in namespace {namespace}")),
+        "ClusterTrustBundle" => ("clustertrustbundles", String::new()),
+        _ => ("secrets", format!(" in namespace {namespace}")),
+    };
     Change::Unreadable {
-        object: ObjectRef::new("Secret", namespace, name),
+        object: ObjectRef::new(kind, namespace, name),
         why: format!("may not be read ({why})"),
-        advice: format!("grant the verbs list and watch on resource secrets in namespace {namespace} to the service account"),
+        advice: format!("grant the verbs list and watch on resource {resource}{place} to the service account"),
     }
 }
 

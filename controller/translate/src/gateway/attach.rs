@@ -6,9 +6,7 @@ use rust_ingress_model::ObjectRef;
 use rust_ingress_model::status::ParentRef;
 
 use super::layout::{Layout, Placed, State, Why, key_of};
-use super::listener::Namespaces;
 use super::route::Route;
-use super::world::NAMESPACE_NAME;
 use crate::world::World;
 
 /// The Gateway that a parentRef means and the places of its listeners that take the route, or why none does.
@@ -48,7 +46,7 @@ impl World {
         routes.sort_by_cached_key(|route| route.age());
         let mut taken: Vec<Vec<&Route>> = placed.listeners.iter().map(|_| Vec::new()).collect();
         for route in routes {
-            let own = route.parents.iter().filter(|parent| route.gateway(parent).as_ref() == Some(&key));
+            let own = route.parents.iter().filter(|parent| self.gateways.gateway_of(route, parent).as_ref() == Some(&key));
             let places = own.filter_map(|parent| self.attach_alone(layout, route, parent)?.1.ok()).flatten();
             for place in places.collect::<BTreeSet<usize>>() {
                 let Some((older, state)) = taken.get_mut(place).zip(placed.listeners.get(place)) else { continue };
@@ -63,21 +61,24 @@ impl World {
 
     /// The same, whatever else is attached.
     fn attach_alone<'l, 'w>(&self, layout: &'l Layout<'w>, route: &Route, parent: &ParentRef) -> Option<Attached<'l, 'w>> {
-        let placed = layout.gateways.get(&route.gateway(parent)?)?;
+        let placed = layout.gateways.get(&self.gateways.gateway_of(route, parent)?)?;
+        let namespace = parent.namespace.as_ref().unwrap_or(&route.reference.namespace);
         let named = |state: &State<'_>| {
+            let owner = state.owner;
+            let owned = owner.kind == parent.kind && owner.name == parent.name && owner.namespace == *namespace;
             let section = parent.section_name.as_ref().is_none_or(|name| *name == state.listener.name);
-            section && parent.port.is_none_or(|port| port == state.listener.port)
+            owned && section && parent.port.is_none_or(|port| port == state.listener.port)
         };
         let all = || placed.listeners.iter().enumerate();
         let named: Vec<_> = all().filter(|(_, state)| named(state)).collect();
-        let allowed: Vec<_> = named.iter().filter(|(_, state)| self.allows(placed, state, route)).collect();
+        let allowed: Vec<_> = named.iter().filter(|(_, state)| self.allows(state, route)).collect();
         let matching: Vec<usize> = (allowed.iter())
             .filter(|(_, state)| route.hostnames.iter().any(|host| host.meets(&state.listener.hostname)))
             .map(|(place, _)| *place)
             .collect();
         let why = |reason, message: &str| Err((reason, message.to_owned()));
         let attached = match (named.is_empty(), allowed.is_empty(), matching.is_empty()) {
-            (true, _, _) => why("NoMatchingParent", "the Gateway has no listener of this sectionName and port"),
+            (true, _, _) => why("NoMatchingParent", "the parent has no listener of this sectionName and port"),
             (_, true, _) => {
                 why("NotAllowedByListeners", "the listener's allowedRoutes have neither this namespace nor this kind")
             }
@@ -88,18 +89,8 @@ impl World {
     }
 
     /// Whether a listener takes routes of this kind from this namespace.
-    fn allows(&self, placed: &Placed<'_>, state: &State<'_>, route: &Route) -> bool {
-        let namespace = &route.reference.namespace;
-        let from = match &state.listener.namespaces {
-            Namespaces::All => true,
-            Namespaces::Same => *namespace == placed.gateway.reference.namespace,
-            Namespaces::None => false,
-            Namespaces::Selector(selector) => {
-                // In a folder nobody has to write Namespaces.
-                let unwritten = || BTreeMap::from([(NAMESPACE_NAME.to_owned(), namespace.to_string())]);
-                selector.takes(&self.gateways.namespaces.get(namespace).cloned().unwrap_or_else(unwritten))
-            }
-        };
+    fn allows(&self, state: &State<'_>, route: &Route) -> bool {
+        let from = self.is_from(&state.listener.namespaces, &state.owner.namespace, &route.reference.namespace);
         from && state.kinds.contains(&route.reference.kind)
     }
 }

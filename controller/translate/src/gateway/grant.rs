@@ -22,6 +22,9 @@ pub(crate) const SERVICE: Kind<'static> = ("", "Service");
 /// A Secret as the target of a reference.
 pub(crate) const SECRET: Kind<'static> = ("", "Secret");
 
+/// A ConfigMap as the target of a reference.
+pub(crate) const CONFIG_MAP: Kind = ("", "ConfigMap");
+
 impl Grant {
     /// Reads a ReferenceGrant.
     pub(crate) fn parse(object: &Object) -> Self {

@@ -6,9 +6,10 @@ use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
-use rust_ingress_model::{Fingerprint, ListenerAddress, Name, ObjectRef};
+use rust_ingress_model::{ClientCertificates, Fingerprint, HostPattern, ListenerAddress, Name, ObjectRef};
 
 use super::GROUP;
+use super::authority::Reasons;
 use super::grant::SECRET;
 use super::listener::{CertificateRef, Gateway, Listener};
 use super::parameters::Parameters;
@@ -18,6 +19,9 @@ use crate::world::{Key, World};
 
 /// Kinds of routes that HTTP listeners take.
 const HTTP_KINDS: &[&str] = &["GRPCRoute", "HTTPRoute"];
+
+/// What is said of a reference to authorities for clients.
+const CLIENT_REASONS: Reasons = Reasons { kind: "InvalidCACertificateKind", reference: "InvalidCACertificateRef" };
 
 /// A reason, as conditions have it, and words for people.
 pub(crate) type Why = (&'static str, String);
@@ -46,6 +50,8 @@ pub(crate) struct Placed<'w> {
 
 /// One listener.
 pub(crate) struct State<'w> {
+    /// The Gateway, or the ListenerSet, that it is written in.
+    pub(crate) owner: &'w ObjectRef,
     pub(crate) listener: &'w Listener,
     /// Kinds of routes that may attach.
     pub(crate) kinds: Vec<Name>,
@@ -55,6 +61,8 @@ pub(crate) struct State<'w> {
     /// What is wrong with its references.
     pub(crate) unresolved: Option<Why>,
     pub(crate) certificates: Vec<Fingerprint>,
+    /// Which certificates clients show.
+    pub(crate) clients: Option<ClientCertificates>,
 }
 
 impl State<'_> {
@@ -77,7 +85,7 @@ impl World {
         ours.sort_by_cached_key(|gateway| gateway.age());
         let ports = match settings.origin {
             Origin::Files => Ports::new(),
-            Origin::Cluster => ports::assign(ours.iter().copied()),
+            Origin::Cluster => ports::assign(ours.iter().map(|gateway| (key_of(gateway), self.wanted_ports(gateway)))),
         };
         let mut taken = Taken::by_ingress(settings);
         let mut layout = Layout::default();
@@ -85,7 +93,7 @@ impl World {
             let Some((key, _)) = self.gateways.gateways.get_key_value(&key_of(gateway)) else { continue };
             let mut placed = self.place(gateway, settings);
             let own = |listener: &Listener| Some((listener.port, *ports.get(&(key.clone(), listener.port))?));
-            placed.ports = gateway.listeners.iter().filter_map(own).collect();
+            placed.ports = placed.listeners.iter().map(|state| state.listener).filter_map(own).collect();
             if settings.origin == Origin::Files {
                 taken.claim(&mut placed);
             }
@@ -94,8 +102,18 @@ impl World {
         layout
     }
 
+    /// The ports of a Gateway's listeners, and of its ListenerSets'.
+    fn wanted_ports(&self, gateway: &Gateway) -> BTreeSet<u16> {
+        let sets = self.sets_of(gateway).into_iter().flat_map(|set| &set.listeners);
+        gateway.listeners.iter().chain(sets).map(|listener| listener.port).collect()
+    }
+
     fn place<'w>(&'w self, gateway: &'w Gateway, settings: &Settings) -> Placed<'w> {
-        let mut listeners: Vec<State<'w>> = gateway.listeners.iter().map(|one| self.state(gateway, one)).collect();
+        let mut listeners: Vec<State<'w>> =
+            gateway.listeners.iter().map(|one| self.state(gateway, &gateway.reference, one)).collect();
+        for set in self.sets_of(gateway) {
+            listeners.extend(set.listeners.iter().map(|one| self.state(gateway, &set.reference, one)));
+        }
         conflicts(&mut listeners);
         let strange = gateway.addresses.iter().find(|(kind, value)| {
             let bad = value.as_ref().is_some_and(|value| value.parse::<IpAddr>().is_err());
@@ -127,7 +145,7 @@ impl World {
         }
     }
 
-    fn state<'w>(&'w self, gateway: &Gateway, listener: &'w Listener) -> State<'w> {
+    fn state<'w>(&'w self, gateway: &Gateway, owner: &'w ObjectRef, listener: &'w Listener) -> State<'w> {
         let http = matches!(&*listener.protocol, "HTTP" | "HTTPS");
         let known: &[&str] = if http { HTTP_KINDS } else { &[] };
         let wished = |kind: &&str| {
@@ -135,7 +153,16 @@ impl World {
         };
         let kinds: Vec<Name> = known.iter().copied().filter(wished).map(Name::from).collect();
         let strange = listener.kinds.iter().find(|(group, kind)| &**group != GROUP || !known.contains(&&**kind));
-        let mut state = State { listener, kinds, accepted: Ok(()), conflict: None, unresolved: None, certificates: Vec::new() };
+        let mut state = State {
+            owner,
+            listener,
+            kinds,
+            accepted: Ok(()),
+            conflict: None,
+            unresolved: None,
+            certificates: Vec::new(),
+            clients: None,
+        };
         if !http {
             let message = format!("the protocol {} isn't served; write HTTP or HTTPS", listener.protocol);
             state.accepted = Err(("UnsupportedProtocol", message));
@@ -145,12 +172,13 @@ impl World {
             state.unresolved = Some(("InvalidRouteKinds", message));
         }
         if state.https() {
-            self.certificates_of(gateway, listener, &mut state);
+            self.certificates_of(listener, &mut state);
+            self.clients_of(gateway, listener, &mut state);
         }
         state
     }
 
-    fn certificates_of(&self, gateway: &Gateway, listener: &Listener, state: &mut State<'_>) {
+    fn certificates_of(&self, listener: &Listener, state: &mut State<'_>) {
         let Some(tls) = listener.tls.as_ref().filter(|tls| !tls.passthrough) else {
             let message = "a listener of protocol HTTPS terminates TLS; write tls.certificateRefs".to_owned();
             state.accepted = Err(("UnsupportedValue", message));
@@ -161,19 +189,34 @@ impl World {
                 Some(("InvalidCertificateRef", "the listener names no certificate; write tls.certificateRefs".into()));
         }
         for reference in &tls.certificates {
-            match self.certificate_of(gateway, reference) {
+            match self.certificate_of(state.owner, reference) {
                 Ok(fingerprint) => state.certificates.push(fingerprint),
                 Err(why) => state.unresolved = Some(why),
             }
         }
     }
 
-    fn certificate_of(&self, gateway: &Gateway, reference: &CertificateRef) -> Result<Fingerprint, Why> {
+    /// Without a single authority that can be used nobody is let in.
+    fn clients_of(&self, gateway: &Gateway, listener: &Listener, state: &mut State<'_>) {
+        let Some(validation) = gateway.clients(listener.port) else { return };
+        let from = ((GROUP, "Gateway"), &gateway.reference.namespace);
+        let (authorities, wrong) = self.authorities(&validation.refs, from, CLIENT_REASONS);
+        if authorities.is_empty() && state.accepted.is_ok() {
+            let message =
+                wrong.as_ref().map_or("tls.frontend names no authority; write caCertificateRefs", |(_, message)| message);
+            state.accepted = Err(("NoValidCACertificate", message.to_owned()));
+        }
+        state.unresolved = state.unresolved.take().or(wrong);
+        state.clients = Some(ClientCertificates { authorities, insecure_fallback: validation.insecure_fallback });
+    }
+
+    /// The certificate of a reference, or what is wrong with it.
+    pub(crate) fn certificate_of(&self, owner: &ObjectRef, reference: &CertificateRef) -> Result<Fingerprint, Why> {
         let CertificateRef { secret, what, key } = reference;
         if !secret {
             return Err(("InvalidCertificateRef", format!("{what} can't be a certificate; name a Secret")));
         }
-        let from = ((GROUP, "Gateway"), &gateway.reference.namespace);
+        let from = ((GROUP, &*owner.kind), &owner.namespace);
         if !self.granted(from, SECRET, (&key.0, &key.1)) {
             let message = format!("{what} is in another namespace, and no ReferenceGrant there allows it");
             return Err(("RefNotPermitted", message));
@@ -191,22 +234,32 @@ pub(crate) fn key_of(gateway: &Gateway) -> Key {
     (gateway.reference.namespace.clone(), gateway.reference.name.clone())
 }
 
-/// Listeners of one Gateway that can't be told apart; none of them is served (Gateway API, Conflicted).
+/// Listeners of one Gateway that can't be told apart. Of those that one object has none is served (Gateway API, Conflicted);
+/// otherwise the Gateway's own, and those of an older ListenerSet, have been there before.
 fn conflicts(listeners: &mut [State<'_>]) {
-    let all: Vec<(u16, Name, rust_ingress_model::HostPattern)> = listeners
+    let all: Vec<(u16, Name, HostPattern, &ObjectRef)> = listeners
         .iter()
-        .map(|state| (state.listener.port, state.listener.protocol.clone(), state.listener.hostname.clone()))
+        .map(|state| (state.listener.port, state.listener.protocol.clone(), state.listener.hostname.clone(), state.owner))
         .collect();
+    let mut lost = BTreeSet::new();
     for (index, state) in listeners.iter_mut().enumerate() {
         let (port, protocol, hostname) = (state.listener.port, &state.listener.protocol, &state.listener.hostname);
-        let others = || all.iter().enumerate().filter(|(other, one)| *other != index && one.0 == port && state.accepted.is_ok());
-        let differs = others().any(|(_, (_, other, _))| other != protocol && matches!(&**other, "HTTP" | "HTTPS"));
-        let same = others().any(|(_, (_, other, host))| other == protocol && host == hostname);
+        let others = || {
+            all.iter().enumerate().filter(|(other, one)| {
+                let before = one.3 == state.owner || (*other < index && !lost.contains(other));
+                *other != index && before && one.0 == port && state.accepted.is_ok()
+            })
+        };
+        let differs = others().any(|(_, (_, other, ..))| other != protocol && matches!(&**other, "HTTP" | "HTTPS"));
+        let same = others().any(|(_, (_, other, host, _))| other == protocol && host == hostname);
         state.conflict = match (differs, same) {
             (true, _) => Some(("ProtocolConflict", format!("another listener has port {port} with another protocol"))),
             (_, true) => Some(("HostnameConflict", format!("another listener has port {port} for the same hostname"))),
             _ => None,
         };
+        if state.conflict.is_some() || state.accepted.is_err() {
+            lost.insert(index);
+        }
     }
 }
 

@@ -6,11 +6,14 @@ use std::net::IpAddr;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use rust_ingress_model::{HostPattern, Name, ObjectRef, Reason};
 
+use super::authority::AuthorityRef;
 use super::parameters::ParametersRef;
 use super::types::Gateway as Object;
 use super::types::gateway::{
-    GatewayListeners, GatewayListenersAllowedRoutes, GatewayListenersAllowedRoutesNamespacesFrom as From,
-    GatewayListenersAllowedRoutesNamespacesSelector as LabelSelector, GatewayListenersTls, GatewayListenersTlsMode,
+    GatewayAllowedListeners, GatewayAllowedListenersNamespacesFrom as SetsFrom, GatewayListeners, GatewayListenersAllowedRoutes,
+    GatewayListenersAllowedRoutesNamespacesFrom as From, GatewayListenersTls, GatewayListenersTlsMode, GatewayTls,
+    GatewayTlsFrontendDefaultValidationMode as DefaultMode, GatewayTlsFrontendPerPortTlsValidation as PerPortValidation,
+    GatewayTlsFrontendPerPortTlsValidationMode as PerPortMode,
 };
 use super::{GROUP, hostname};
 use crate::faults::Faults;
@@ -25,10 +28,18 @@ pub(crate) struct Gateway {
     pub(crate) generation: i64,
     pub(crate) class: Name,
     pub(crate) listeners: Vec<Listener>,
+    /// `allowedListeners`: from which namespaces ListenerSets may attach.
+    pub(crate) sets: Namespaces,
     /// `spec.addresses`: type and value; no value asks for any address of that type.
     pub(crate) addresses: Vec<(Name, Option<Name>)>,
     pub(crate) labels: BTreeMap<String, String>,
     pub(crate) annotations: BTreeMap<String, String>,
+    /// `tls.backend.clientCertificateRef`: shown to endpoints that speak TLS.
+    pub(crate) client_certificate: Option<CertificateRef>,
+    /// `tls.frontend.default`: which certificates clients show.
+    clients: Option<Validation>,
+    /// `tls.frontend.perPort`: in place of that.
+    clients_by_port: BTreeMap<u16, Option<Validation>>,
     /// `infrastructure.parametersRef`
     pub(crate) parameters: Option<ParametersRef>,
     pub(crate) faults: Vec<rust_ingress_model::Fault>,
@@ -65,6 +76,14 @@ pub(crate) struct CertificateRef {
     pub(crate) key: Key,
 }
 
+/// How clients are checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Validation {
+    pub(crate) refs: Vec<AuthorityRef>,
+    /// `AllowInsecureFallback`.
+    pub(crate) insecure_fallback: bool,
+}
+
 /// From which namespaces routes may attach.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Namespaces {
@@ -93,18 +112,21 @@ enum Operator {
 }
 
 impl Selector {
-    fn parse(selector: &LabelSelector) -> Self {
-        let equal = selector.match_labels.iter().flatten();
+    fn parse<'s>(
+        labels: Option<&BTreeMap<String, String>>,
+        expressions: impl Iterator<Item = (&'s str, &'s str, Option<&'s Vec<String>>)>,
+    ) -> Self {
+        let equal = labels.into_iter().flatten();
         let equal = equal.map(|(key, value)| (key.clone(), Operator::In, vec![value.clone()]));
-        let expressions = selector.match_expressions.iter().flatten().map(|expression| {
-            let operator = match expression.operator.as_str() {
+        let expressions = expressions.map(|(key, operator, values)| {
+            let operator = match operator {
                 "In" => Operator::In,
                 "NotIn" => Operator::NotIn,
                 "Exists" => Operator::Exists,
                 "DoesNotExist" => Operator::Absent,
                 _ => Operator::Unknown,
             };
-            (expression.key.clone(), operator, expression.values.clone().unwrap_or_default())
+            (key.to_owned(), operator, values.cloned().unwrap_or_default())
         });
         Self(equal.chain(expressions).collect())
     }
@@ -141,9 +163,13 @@ impl Gateway {
             generation: object.metadata.generation.unwrap_or_default(),
             class: spec.gateway_class_name.as_str().into(),
             listeners,
+            sets: sets(spec.allowed_listeners.as_ref()),
             addresses: addresses.collect(),
             labels: infrastructure.labels.unwrap_or_default(),
             annotations: infrastructure.annotations.unwrap_or_default(),
+            client_certificate: client_certificate(&reference.namespace, spec.tls.as_ref()),
+            clients: clients(&reference.namespace, spec.tls.as_ref()),
+            clients_by_port: clients_by_port(&reference.namespace, spec.tls.as_ref()),
             parameters: infrastructure
                 .parameters_ref
                 .map(|one| ParametersRef::new(&one.group, &one.kind, Some(&reference.namespace), &one.name)),
@@ -153,8 +179,23 @@ impl Gateway {
 
     /// The Secrets that it refers to.
     pub(crate) fn secrets(&self) -> BTreeSet<Key> {
-        let tls = self.listeners.iter().filter_map(|listener| listener.tls.as_ref());
-        tls.flat_map(|tls| &tls.certificates).filter(|one| one.secret).map(|one| one.key.clone()).collect()
+        let own = self.client_certificate.iter().filter(|one| one.secret).map(|one| &one.key);
+        self.listeners.iter().flat_map(Listener::secrets).chain(own).cloned().collect()
+    }
+
+    /// How clients are checked that speak TLS on a port.
+    pub(crate) fn clients(&self, port: u16) -> Option<&Validation> {
+        self.clients_by_port.get(&port).unwrap_or(&self.clients).as_ref()
+    }
+
+    /// All ways in which clients are checked.
+    pub(crate) fn validations(&self) -> impl Iterator<Item = &Validation> {
+        self.clients_by_port.values().chain([&self.clients]).flatten()
+    }
+
+    /// The objects that hold the authorities for clients.
+    pub(crate) fn bundles(&self) -> BTreeSet<&ObjectRef> {
+        self.validations().flat_map(|validation| &validation.refs).filter_map(|one| one.object.as_ref()).collect()
     }
 
     /// The addresses that it asks for and that are such.
@@ -171,7 +212,14 @@ impl Gateway {
 }
 
 impl Listener {
-    fn parse(namespace: &Name, field: &str, listener: &GatewayListeners, faults: &mut Faults) -> Option<Self> {
+    /// The Secrets that it refers to.
+    pub(super) fn secrets(&self) -> impl Iterator<Item = &Key> {
+        let certificates = self.tls.iter().flat_map(|tls| &tls.certificates);
+        certificates.filter(|one| one.secret).map(|one| &one.key)
+    }
+
+    /// Parses one of a Gateway, or of a ListenerSet.
+    pub(super) fn parse(namespace: &Name, field: &str, listener: &GatewayListeners, faults: &mut Faults) -> Option<Self> {
         let host = match listener.hostname.as_deref().filter(|text| !text.is_empty()).map(hostname) {
             None => Some(HostPattern::Any),
             Some(Ok(host)) => Some(host),
@@ -204,16 +252,45 @@ impl Listener {
 impl Tls {
     fn parse(namespace: &Name, tls: &GatewayListenersTls) -> Self {
         let certificates = tls.certificate_refs.iter().flatten().map(|one| {
-            let namespace = one.namespace.as_deref().map_or_else(|| namespace.clone(), Name::from);
-            let (group, kind) = (one.group.as_deref().unwrap_or_default(), one.kind.as_deref().unwrap_or("Secret"));
-            CertificateRef {
-                secret: group.is_empty() && kind == "Secret",
-                what: format!("{kind} {namespace}/{}", one.name),
-                key: (namespace, one.name.as_str().into()),
-            }
+            CertificateRef::parse(namespace, (one.group.as_deref(), one.kind.as_deref()), one.namespace.as_deref(), &one.name)
         });
         Self { passthrough: tls.mode == Some(GatewayListenersTlsMode::Passthrough), certificates: certificates.collect() }
     }
+}
+
+impl CertificateRef {
+    fn parse(from: &Name, (group, kind): (Option<&str>, Option<&str>), namespace: Option<&str>, name: &str) -> Self {
+        let namespace = namespace.map_or_else(|| from.clone(), Name::from);
+        let (group, kind) = (group.unwrap_or_default(), kind.unwrap_or("Secret"));
+        let secret = group.is_empty() && kind == "Secret";
+        Self { secret, what: format!("{kind} {namespace}/{name}"), key: (namespace, name.into()) }
+    }
+}
+
+fn clients(namespace: &Name, tls: Option<&GatewayTls>) -> Option<Validation> {
+    let validation = tls?.frontend.as_ref()?.default.validation.as_ref()?;
+    let refs = validation.ca_certificate_refs.iter();
+    let refs = refs.map(|one| AuthorityRef::parse(namespace, (&one.group, &one.kind), one.namespace.as_deref(), &one.name));
+    let insecure_fallback = validation.mode == Some(DefaultMode::AllowInsecureFallback);
+    Some(Validation { refs: refs.collect(), insecure_fallback })
+}
+
+fn clients_by_port(namespace: &Name, tls: Option<&GatewayTls>) -> BTreeMap<u16, Option<Validation>> {
+    let frontend = tls.and_then(|tls| tls.frontend.as_ref());
+    let ports = frontend.and_then(|frontend| frontend.per_port.as_ref()).into_iter().flatten();
+    let validation = |validation: &PerPortValidation| {
+        let refs = validation.ca_certificate_refs.iter();
+        let refs = refs.map(|one| AuthorityRef::parse(namespace, (&one.group, &one.kind), one.namespace.as_deref(), &one.name));
+        let insecure_fallback = validation.mode == Some(PerPortMode::AllowInsecureFallback);
+        Validation { refs: refs.collect(), insecure_fallback }
+    };
+    ports.filter_map(|one| Some((validate::port_number(one.port)?, one.tls.validation.as_ref().map(validation)))).collect()
+}
+
+fn client_certificate(namespace: &Name, tls: Option<&GatewayTls>) -> Option<CertificateRef> {
+    let one = tls?.backend.as_ref()?.client_certificate_ref.as_ref()?;
+    let kind = (one.group.as_deref(), one.kind.as_deref());
+    Some(CertificateRef::parse(namespace, kind, one.namespace.as_deref(), &one.name))
 }
 
 fn namespaces(allowed: &GatewayListenersAllowedRoutes) -> Namespaces {
@@ -221,7 +298,25 @@ fn namespaces(allowed: &GatewayListenersAllowedRoutes) -> Namespaces {
     match (&namespaces.from, &namespaces.selector) {
         (None | Some(From::Same), _) => Namespaces::Same,
         (Some(From::All), _) => Namespaces::All,
-        (Some(From::Selector), Some(selector)) => Namespaces::Selector(Selector::parse(selector)),
+        (Some(From::Selector), Some(selector)) => {
+            let expressions = selector.match_expressions.iter().flatten();
+            let expressions = expressions.map(|one| (&*one.key, &*one.operator, one.values.as_ref()));
+            Namespaces::Selector(Selector::parse(selector.match_labels.as_ref(), expressions))
+        }
         (Some(From::Selector), None) => Namespaces::None,
+    }
+}
+
+fn sets(allowed: Option<&GatewayAllowedListeners>) -> Namespaces {
+    let Some(namespaces) = allowed.and_then(|allowed| allowed.namespaces.as_ref()) else { return Namespaces::None };
+    match (&namespaces.from, &namespaces.selector) {
+        (Some(SetsFrom::All), _) => Namespaces::All,
+        (Some(SetsFrom::Same), _) => Namespaces::Same,
+        (Some(SetsFrom::Selector), Some(selector)) => {
+            let expressions = selector.match_expressions.iter().flatten();
+            let expressions = expressions.map(|one| (&*one.key, &*one.operator, one.values.as_ref()));
+            Namespaces::Selector(Selector::parse(selector.match_labels.as_ref(), expressions))
+        }
+        (None | Some(SetsFrom::None), _) | (Some(SetsFrom::Selector), None) => Namespaces::None,
     }
 }

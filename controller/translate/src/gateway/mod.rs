@@ -5,6 +5,7 @@
 //! Gateway API v1.7.0, experimental channel; `types` is made from its CRDs.
 
 pub(crate) mod attach;
+pub(crate) mod authority;
 pub(crate) mod class;
 pub(crate) mod filter;
 pub(crate) mod grant;
@@ -12,10 +13,13 @@ mod grpc;
 pub(crate) mod layout;
 pub(crate) mod listener;
 pub(crate) mod parameters;
+pub(crate) mod policy;
 pub(crate) mod ports;
 pub(crate) mod route;
 pub(crate) mod rule;
 pub(crate) mod service;
+pub(crate) mod set;
+mod trust;
 pub mod types;
 pub(crate) mod world;
 

@@ -8,7 +8,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rust_ingress_model::Digest;
 
-use super::listener::Gateway;
 use crate::world::Key;
 
 const FIRST: u16 = 20_000;
@@ -17,12 +16,10 @@ const COUNT: u16 = 10_000;
 /// Which port stands for a listener port of a Gateway.
 pub(crate) type Ports = BTreeMap<(Key, u16), u16>;
 
-/// Gives out ports; `gateways` stand oldest first.
-pub(crate) fn assign<'g>(gateways: impl Iterator<Item = &'g Gateway>) -> Ports {
+/// Gives out ports to Gateways for those that they listen on; the oldest first.
+pub(crate) fn assign(gateways: impl Iterator<Item = (Key, BTreeSet<u16>)>) -> Ports {
     let (mut ports, mut taken) = (Ports::new(), BTreeSet::new());
-    for gateway in gateways {
-        let key = (gateway.reference.namespace.clone(), gateway.reference.name.clone());
-        let wanted: BTreeSet<u16> = gateway.listeners.iter().map(|listener| listener.port).collect();
+    for (key, wanted) in gateways {
         for port in wanted {
             let Digest([high, low, ..]) = Digest::of(&(&key.0, &key.1, port));
             let start = u16::from_be_bytes([high, low]) % COUNT;

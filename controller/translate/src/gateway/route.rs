@@ -86,11 +86,6 @@ impl Route {
         (&*parent.group == GROUP && &*parent.kind == "Gateway").then(|| (namespace.clone(), parent.name.clone()))
     }
 
-    /// The Gateways that it refers to.
-    pub(crate) fn gateways(&self) -> BTreeSet<Key> {
-        self.parents.iter().filter_map(|parent| self.gateway(parent)).collect()
-    }
-
     /// The Services that it refers to, and the fields that do.
     pub(crate) fn backends(&self) -> BTreeMap<&BackendKey, Vec<&Name>> {
         let mut backends: BTreeMap<&BackendKey, Vec<&Name>> = BTreeMap::new();

@@ -224,7 +224,9 @@ impl Target {
             None => {
                 Err(("UnsupportedValue", format!("{field}: the reference to Service {namespace}/{name} has no port; write one")))
             }
-            Some(port) => Ok(BackendKey { namespace, service: name.into(), port: PortRef::Number(port), protocol: None }),
+            Some(port) => {
+                Ok(BackendKey { namespace, service: name.into(), port: PortRef::Number(port), protocol: None, gateway: None })
+            }
         };
         Self { field: field.into(), key }
     }

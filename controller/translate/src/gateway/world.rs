@@ -6,12 +6,15 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1::Namespace;
 use rust_ingress_model::{BackendKey, HostPattern, Name, ObjectRef};
 
+use super::authority::Bundle;
 use super::class::Class;
 use super::grant::Grant;
-use super::listener::{Gateway, Namespaces};
+use super::listener::{Gateway, Listener, Namespaces};
 use super::parameters::Parameters;
+use super::policy::Policy;
 use super::route::Route;
 use super::service;
+use super::set::ListenerSet;
 use crate::world::index::{Multimap, backends_of};
 use crate::world::{Key, World};
 
@@ -39,15 +42,34 @@ pub(crate) struct Gateways {
     pub(crate) backends: Multimap<BackendKey, ObjectRef>,
     /// Secrets to Gateways.
     pub(crate) secrets: Multimap<Key, Key>,
+    /// ListenerSets.
+    pub(crate) sets: BTreeMap<Key, Arc<ListenerSet>>,
+    /// Gateways to ListenerSets.
+    pub(crate) gateway_sets: Multimap<Key, Key>,
+    /// ListenerSets to routes.
+    pub(crate) set_routes: Multimap<Key, ObjectRef>,
+    /// Secrets to ListenerSets.
+    pub(crate) set_secrets: Multimap<Key, Key>,
+    /// BackendTLSPolicies.
+    pub(crate) policies: BTreeMap<Key, Arc<Policy>>,
+    /// Services to policies.
+    pub(crate) policies_of: Multimap<Key, Key>,
+    /// Authorities, by the object that holds them.
+    pub(crate) bundles: BTreeMap<ObjectRef, Bundle>,
+    /// Objects that hold authorities to Gateways.
+    pub(crate) bundle_gateways: Multimap<ObjectRef, Key>,
+    /// Objects that hold authorities to policies.
+    pub(crate) bundle_policies: Multimap<ObjectRef, Key>,
 }
 
 impl Gateways {
-    fn enter(&mut self, key: &ObjectRef, route: &Route) {
-        for gateway in route.gateways() {
+    pub(super) fn enter(&mut self, key: &ObjectRef, route: &Route) {
+        Self::sets_of_route(route).for_each(|set| self.set_routes.insert(set, key.clone()));
+        for gateway in self.gateways_of(route) {
             route.hostnames.iter().for_each(|host| self.hosts.insert((gateway.clone(), host.clone()), key.clone()));
             self.attached.insert(gateway, key.clone());
         }
-        route.backends().into_keys().for_each(|backend| self.backends.insert(backend.clone(), key.clone()));
+        self.keys_of(route).into_iter().for_each(|backend| self.backends.insert(backend, key.clone()));
     }
 
     /// The ports of a Service that routes refer to.
@@ -57,18 +79,19 @@ impl Gateways {
 
     /// The routes of the other kind of HTTP with a hostname in common.
     fn rivals(&self, route: &Route) -> Vec<Arc<Route>> {
-        let gateways = route.gateways();
+        let gateways = self.gateways_of(route);
         let attached = gateways.iter().flat_map(|gateway| self.attached.get(gateway));
         let others = attached.filter(|other| other.kind != route.reference.kind).filter_map(|other| self.routes.get(other));
         others.filter(|other| other.rivals(route, &HostPattern::Any)).cloned().collect()
     }
 
-    fn leave(&mut self, key: &ObjectRef, route: &Route) {
-        for gateway in route.gateways() {
+    pub(super) fn leave(&mut self, key: &ObjectRef, route: &Route) {
+        Self::sets_of_route(route).for_each(|set| self.set_routes.remove(&set, key));
+        for gateway in self.gateways_of(route) {
             route.hostnames.iter().for_each(|host| self.hosts.remove(&(gateway.clone(), host.clone()), key));
             self.attached.remove(&gateway, key);
         }
-        route.backends().into_keys().for_each(|backend| self.backends.remove(backend, key));
+        self.keys_of(route).iter().for_each(|backend| self.backends.remove(backend, key));
     }
 }
 
@@ -100,11 +123,25 @@ impl World {
         self.references += 1;
         before.iter().for_each(|secret| self.gateways.secrets.remove(secret, key));
         after.into_iter().for_each(|secret| self.gateways.secrets.insert(secret, key.clone()));
+        let bundles =
+            |gateway: Option<&Gateway>| -> Vec<ObjectRef> { gateway.into_iter().flat_map(Gateway::bundles).cloned().collect() };
+        bundles(old.as_deref()).iter().for_each(|bundle| self.gateways.bundle_gateways.remove(bundle, key));
+        bundles(new.as_ref()).into_iter().for_each(|bundle| self.gateways.bundle_gateways.insert(bundle, key.clone()));
+        let shows = |gateway: Option<&Gateway>| gateway.is_some_and(|gateway| gateway.client_certificate.is_some());
+        let moved = if shows(old.as_deref()) == shows(new.as_ref()) { Vec::new() } else { self.attached(key) };
+        moved.iter().for_each(|route| self.touch_route(route));
+        moved.iter().for_each(|route| self.gateways.leave(&route.reference, route));
         match new {
             Some(gateway) => drop(self.gateways.gateways.insert(key.clone(), Arc::new(gateway))),
             None => drop(self.gateways.gateways.remove(key)),
         }
+        moved.iter().for_each(|route| self.gateways.enter(&route.reference, route));
         self.touch_gateway(key);
+    }
+
+    /// The routes that name a Gateway.
+    fn attached(&self, gateway: &Key) -> Vec<Arc<Route>> {
+        self.gateways.attached.get(gateway).filter_map(|key| self.gateways.routes.get(key)).cloned().collect()
     }
 
     pub(crate) fn set_route(&mut self, key: &ObjectRef, new: Option<Route>) {
@@ -143,9 +180,23 @@ impl World {
             backends.flat_map(|(_, routes)| routes).filter(|route| route.namespace != *namespace).cloned().collect();
         self.touch_routes(&routes);
         let secrets = self.gateways.secrets.iter().filter(|(secret, _)| secret.0 == *namespace);
-        let gateways: Vec<Key> = secrets.flat_map(|(_, gateways)| gateways).cloned().collect();
+        let bundles = self.gateways.bundle_gateways.iter().filter(|(bundle, _)| bundle.namespace == *namespace);
+        let gateways = secrets.flat_map(|(_, gateways)| gateways).chain(bundles.flat_map(|(_, gateways)| gateways));
+        let mut gateways: Vec<Key> = gateways.cloned().collect();
+        let secrets = self.gateways.set_secrets.iter().filter(|(secret, _)| secret.0 == *namespace);
+        gateways.extend(self.gateways_of_sets(secrets.flat_map(|(_, sets)| sets)));
+        self.touch_references(gateways);
+    }
+
+    /// What some Gateways refer to has changed.
+    pub(super) fn touch_references(&mut self, gateways: Vec<Key>) {
         self.dirty.layout |= !gateways.is_empty();
-        self.dirty.gateways.extend(gateways);
+        for key in gateways {
+            match self.gateways.gateways.get(&key).is_some_and(|gateway| gateway.client_certificate.is_some()) {
+                true => self.touch_gateway(&key),
+                false => drop(self.dirty.gateways.insert(key)),
+            }
+        }
     }
 
     pub(crate) fn set_namespace(&mut self, name: &Name, new: Option<&Namespace>) {
@@ -161,10 +212,12 @@ impl World {
             Some(labels) => drop(self.gateways.namespaces.insert(name.clone(), labels)),
             None => drop(self.gateways.namespaces.remove(name)),
         }
-        let selects =
-            |gateway: &Gateway| gateway.listeners.iter().any(|listener| matches!(listener.namespaces, Namespaces::Selector(_)));
-        let selecting = self.gateways.gateways.iter().filter(|(_, gateway)| selects(gateway));
-        for key in selecting.map(|(key, _)| key.clone()).collect::<Vec<_>>() {
+        let by = |namespaces: &Namespaces| matches!(namespaces, Namespaces::Selector(_));
+        let any = |listeners: &[Listener]| listeners.iter().any(|listener| by(&listener.namespaces));
+        let selecting = self.gateways.gateways.iter().filter(|(_, one)| by(&one.sets) || any(&one.listeners));
+        let sets = self.gateways.sets.iter().filter(|(_, set)| any(&set.listeners)).map(|(key, _)| key);
+        let gateways: BTreeSet<Key> = selecting.map(|(key, _)| key.clone()).chain(self.gateways_of_sets(sets)).collect();
+        for key in gateways {
             self.touch_gateway(&key);
         }
     }
@@ -187,11 +240,13 @@ impl World {
         }
     }
 
-    fn touch_route(&mut self, route: &Route) {
+    pub(super) fn touch_route(&mut self, route: &Route) {
         self.dirty.routes.insert(route.reference.clone());
         self.dirty.objects.insert(route.reference.clone());
-        self.dirty.backends.extend(route.backends().into_keys().cloned());
-        for gateway in route.gateways() {
+        let backends = self.gateways.keys_of(route);
+        backends.iter().for_each(|key| self.touch_policies_of(&(key.namespace.clone(), key.service.clone())));
+        self.dirty.backends.extend(backends);
+        for gateway in self.gateways.gateways_of(route) {
             self.dirty.route_hosts.extend(route.hostnames.iter().map(|host| (gateway.clone(), host.clone())));
             self.dirty.gateways.insert(gateway);
         }
@@ -211,9 +266,9 @@ impl World {
 
     /// A Secret has changed.
     pub(crate) fn touch_secret_of_gateways(&mut self, secret: &Key) {
-        let gateways: Vec<Key> = self.gateways.secrets.get(secret).cloned().collect();
-        self.dirty.layout |= !gateways.is_empty();
-        self.dirty.gateways.extend(gateways);
+        let mut gateways: Vec<Key> = self.gateways.secrets.get(secret).cloned().collect();
+        gateways.extend(self.gateways_of_sets(self.gateways.set_secrets.get(secret)));
+        self.touch_references(gateways);
     }
 
     /// A Service has come, gone or changed: which of its ports are there is for routes to say.
@@ -221,6 +276,7 @@ impl World {
         let ports = self.gateways.backends_of(service);
         let routes: Vec<ObjectRef> = ports.flat_map(|port| self.gateways.backends.get(port)).cloned().collect();
         self.touch_routes(&routes);
+        self.touch_policies_of(service);
     }
 
     /// A Service has come, gone or changed that may bring a Gateway its traffic.
@@ -239,6 +295,8 @@ impl World {
         dirty.routes.extend(self.gateways.routes.keys().cloned());
         dirty.route_hosts.extend(self.gateways.hosts.keys().cloned());
         dirty.backends.extend(self.gateways.backends.keys().cloned());
+        dirty.policies.extend(self.gateways.policies.keys().cloned());
+        dirty.sets.extend(self.gateways.sets.keys().cloned());
         dirty.objects.extend(self.gateways.classes.keys().map(|name| ObjectRef::new("GatewayClass", "", name)));
         dirty.objects.extend(self.gateways.gateways.values().map(|gateway| gateway.reference.clone()));
         dirty.objects.extend(self.gateways.routes.values().map(|route| route.reference.clone()));

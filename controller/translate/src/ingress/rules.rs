@@ -189,7 +189,13 @@ impl Parser<'_> {
             }
         };
         let protocol = self.wishes.protocol;
-        Some(BackendKey { namespace: self.namespace.clone(), service: service.name.as_str().into(), port, protocol })
+        Some(BackendKey {
+            namespace: self.namespace.clone(),
+            service: service.name.as_str().into(),
+            port,
+            protocol,
+            gateway: None,
+        })
     }
 }
 

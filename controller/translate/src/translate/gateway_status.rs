@@ -2,21 +2,26 @@
 //!
 //! Reasons are those of Gateway API; all conditions of an object are there each time, so that they go in one write.
 
-use rust_ingress_model::status::{GatewayStatus, ListenerStatus, ObjectStatus, ParentStatus, StatusAddress};
+use rust_ingress_model::status::{Condition, GatewayStatus, ListenerStatus, ObjectStatus, ParentStatus, StatusAddress};
 use rust_ingress_model::{Fault, ObjectRef, Reason, Report, ReportKey, StatusPlan};
 
 use super::Work;
+use super::sets::taken;
 use crate::dirty::Dirty;
 use crate::faults::Faults;
-use crate::gateway::layout::{Layout, Placed, State, Why};
+use crate::gateway::layout::{Layout, Placed, State, Why, key_of};
+use crate::gateway::listener::Gateway;
 use crate::gateway::route::Route;
 use crate::gateway::service;
 use crate::gateway::{is, isnt};
 use crate::settings::Origin;
 use crate::world::Key;
 
+/// That clients aren't checked.
+const INSECURE: &str = "InsecureFrontendValidationMode";
+
 /// Where a Gateway can be reached, or why nowhere.
-type Reached = Result<Vec<StatusAddress>, Why>;
+pub(super) type Reached = Result<Vec<StatusAddress>, Why>;
 
 impl Work<'_> {
     /// Plans the status of what is dirty.
@@ -45,13 +50,14 @@ impl Work<'_> {
     fn of_gateway(&self, layout: &Layout<'_>, key: &Key, placed: &Placed<'_>) -> ObjectStatus {
         let gateway = placed.gateway;
         let reached = self.reached(key, placed);
-        let counts = self.counts(layout, key, placed);
-        let listeners = placed.listeners.iter().zip(counts);
-        let listeners = listeners.map(|(state, count)| of_listener(state, placed, &reached, count)).collect();
-        let good = placed.listeners.iter().filter(|state| state.accepted.is_ok() && state.conflict.is_none()).count();
+        let listeners = self.of_listeners(layout, placed, &gateway.reference);
+        let own = placed.listeners.iter().filter(|state| *state.owner == gateway.reference);
+        let good = own.filter(|state| state.accepted.is_ok() && state.conflict.is_none()).count();
         let accepted = match (&placed.refused, good) {
             (Some((reason, message)), _) => isnt("Accepted", reason, message),
-            (None, 0) => isnt("Accepted", "ListenersNotValid", "none of the listeners can be served; see their conditions"),
+            (None, 0) if !gateway.listeners.is_empty() => {
+                isnt("Accepted", "ListenersNotValid", "none of the listeners can be served; see their conditions")
+            }
             (None, good) if good < gateway.listeners.len() => {
                 is("Accepted", "ListenersNotValid", "some of the listeners can't be served; see their conditions")
             }
@@ -66,16 +72,26 @@ impl Work<'_> {
             Origin::Files => None,
             Origin::Cluster => service::wanted(placed, self.world.pools_serve_all()),
         };
+        let sets = self.world.sets_of(gateway).into_iter().filter(|set| taken(placed, set));
+        let attached_sets = u32::try_from(sets.count()).unwrap_or(u32::MAX);
         ObjectStatus {
             generation: gateway.generation,
-            conditions: vec![accepted, programmed],
-            gateway: Some(GatewayStatus { addresses: reached.unwrap_or_default(), listeners, service }),
+            conditions: [accepted, programmed, self.references(key)].into_iter().chain(insecure(gateway)).collect(),
+            gateway: Some(GatewayStatus { addresses: reached.unwrap_or_default(), listeners, attached_sets, service }),
             ..ObjectStatus::default()
         }
     }
 
+    /// Whether what a Gateway itself refers to is there; its listeners say so for themselves.
+    fn references(&self, key: &Key) -> Condition {
+        match self.world.client_certificate(key) {
+            Some(Err((reason, message))) => isnt("ResolvedRefs", reason, message),
+            _ => is("ResolvedRefs", "ResolvedRefs", "everything that the Gateway refers to is there"),
+        }
+    }
+
     /// Where a Gateway can be reached: as it is written in a folder; where its Service is in a cluster.
-    fn reached(&self, key: &Key, placed: &Placed<'_>) -> Reached {
+    pub(super) fn reached(&self, key: &Key, placed: &Placed<'_>) -> Reached {
         let asked: Vec<StatusAddress> =
             placed.gateway.ips().map(|ip| StatusAddress { r#type: "IPAddress".into(), value: ip.to_string().into() }).collect();
         match self.settings.origin {
@@ -94,11 +110,20 @@ impl Work<'_> {
         }
     }
 
+    /// What is said of the listeners that are written in one object.
+    pub(super) fn of_listeners(&self, layout: &Layout<'_>, placed: &Placed<'_>, owner: &ObjectRef) -> Vec<ListenerStatus> {
+        let key = key_of(placed.gateway);
+        let reached = self.reached(&key, placed);
+        let all = placed.listeners.iter().zip(self.counts(layout, &key, placed));
+        let own = all.filter(|(state, _)| state.owner == owner);
+        own.map(|(state, count)| of_listener(state, placed, &reached, count)).collect()
+    }
+
     /// How many routes are on each listener.
     fn counts(&self, layout: &Layout<'_>, key: &Key, placed: &Placed<'_>) -> Vec<u32> {
         let mut counts = vec![0; placed.listeners.len()];
         for route in self.world.gateways.attached.get(key).filter_map(|route| self.world.gateways.routes.get(route)) {
-            let own = route.parents.iter().filter(|parent| route.gateway(parent).as_ref() == Some(key));
+            let own = route.parents.iter().filter(|parent| self.world.gateways.gateway_of(route, parent).as_ref() == Some(key));
             let mut places: Vec<usize> =
                 own.filter_map(|parent| self.world.attach(layout, route, parent)?.1.ok()).flatten().collect();
             places.sort_unstable();
@@ -147,7 +172,11 @@ impl Work<'_> {
         if let Some(why) = &placed.refused {
             told(&mut faults, "spec".into(), why);
         }
-        for (index, state) in placed.listeners.iter().enumerate() {
+        if let Some(Err(why)) = self.world.client_certificate(key) {
+            told(&mut faults, "spec.tls.backend.clientCertificateRef".into(), &why);
+        }
+        let own = placed.listeners.iter().filter(|state| *state.owner == placed.gateway.reference);
+        for (index, state) in own.enumerate() {
             let wrong = state.accepted.as_ref().err().into_iter().chain(&state.conflict).chain(&state.unresolved);
             wrong.for_each(|why| told(&mut faults, format!("spec.listeners[{index}]"), why));
         }
@@ -178,6 +207,13 @@ impl Work<'_> {
     }
 }
 
+/// Said only while it is so.
+fn insecure(gateway: &Gateway) -> Option<Condition> {
+    let insecure = gateway.validations().any(|validation| validation.insecure_fallback);
+    let message = "AllowInsecureFallback: clients are served whatever certificate they show, and without one";
+    insecure.then(|| is(INSECURE, "ConfigurationChanged", message))
+}
+
 fn of_listener(state: &State<'_>, placed: &Placed<'_>, reached: &Reached, attached_routes: u32) -> ListenerStatus {
     let accepted = match (&state.accepted, &state.conflict) {
         (Err((reason, message)), _) | (Ok(()), Some((reason, message))) => isnt("Accepted", reason, message),
@@ -206,10 +242,14 @@ fn of_listener(state: &State<'_>, placed: &Placed<'_>, reached: &Reached, attach
 }
 
 /// A reason of a condition as a fault: the same sentence.
-fn told(faults: &mut Faults, field: String, (reason, message): &Why) {
+pub(super) fn told(faults: &mut Faults, field: String, (reason, message): &Why) {
     let reason = match *reason {
         "BackendNotFound" => Reason::ServiceNotFound,
         "InvalidKind" => Reason::UnsupportedBackend,
+        "Conflicted" => Reason::Conflict,
+        "InvalidCACertificateRef" | "InvalidCACertificateKind" | "NoValidCACertificate" | "InvalidClientCertificateRef" => {
+            Reason::InvalidCertificate
+        }
         "RefNotPermitted" => Reason::RefNotPermitted,
         "InvalidCertificateRef" => Reason::InvalidCertificate,
         "PortUnavailable" => Reason::ListenerUnavailable,

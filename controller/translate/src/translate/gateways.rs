@@ -8,13 +8,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rust_ingress_model::route::VirtualHost;
 use rust_ingress_model::{
-    HostPattern, Listener, ListenerAddress, ListenerName, Name, ObjectRef, Parent, Protocol, RouteSetName, Rule, Section, TlsSet,
+    BackendRef, Filter, HostPattern, Listener, ListenerAddress, ListenerName, Name, NativeFilter, ObjectRef, Parent, Protocol,
+    RouteSetName, Rule, Section, TlsSet,
 };
 
 use super::{Work, share};
 use crate::dirty::Dirty;
 use crate::gateway::layout::{Layout, Placed, State};
 use crate::gateway::route::Route;
+use crate::gateway::set;
 use crate::world::{Key, World};
 
 /// Begins the names of listeners, route sets and TLS sets of Gateways.
@@ -101,6 +103,9 @@ impl Work<'_> {
                     routes.iter().filter_map(|(route, _)| ready.get(route)).filter(on).flat_map(|route| route.rules.clone());
                 let mut rules: Vec<Rule> = rules.collect();
                 rules.iter_mut().for_each(|rule| placed.parameters.complete(rule));
+                if placed.gateway.client_certificate.is_some() {
+                    rules.iter_mut().for_each(|rule| shown_by(rule, key));
+                }
                 self.route_host(route_set(key, state), host, rules);
             }
         }
@@ -117,15 +122,40 @@ impl Work<'_> {
     }
 }
 
+/// Makes a rule send by backends to which a Gateway shows its certificate.
+fn shown_by(rule: &mut Rule, gateway: &Key) {
+    let show = |backend: &mut BackendRef| {
+        if let BackendRef::Service(key) = backend {
+            key.gateway = Some(gateway.clone());
+        }
+    };
+    let mirrored = |filter: &mut Filter| {
+        if let Filter::Native(NativeFilter::Mirror(mirror)) = filter {
+            show(&mut mirror.backend);
+        }
+    };
+    rule.filters.iter_mut().for_each(mirrored);
+    for backend in &mut rule.backends {
+        show(&mut backend.backend);
+        backend.filters.iter_mut().for_each(mirrored);
+    }
+}
+
 /// The route set of one listener of a Gateway.
 fn route_set((namespace, name): &Key, state: &State<'_>) -> RouteSetName {
-    format!("{PREFIX}{namespace}/{name}/{}", state.listener.name).into()
+    let (listener, owner) = (&state.listener.name, state.owner);
+    match &*owner.kind {
+        set::KIND => format!("{PREFIX}{namespace}/{name}/{listener}@{}/{}", owner.namespace, owner.name).into(),
+        _ => format!("{PREFIX}{namespace}/{name}/{listener}").into(),
+    }
 }
 
 fn look_up(world: &World, layout: &Layout<'_>, route: &Route) -> Ready {
     let mut places = BTreeSet::new();
     for parent in &route.parents {
-        if let (Some((_, Ok(attached))), Some(gateway)) = (world.attach(layout, route, parent), route.gateway(parent)) {
+        if let (Some((_, Ok(attached))), Some(gateway)) =
+            (world.attach(layout, route, parent), world.gateways.gateway_of(route, parent))
+        {
             places.extend(attached.into_iter().map(|place| (gateway.clone(), place)));
         }
     }
@@ -134,7 +164,9 @@ fn look_up(world: &World, layout: &Layout<'_>, route: &Route) -> Ready {
 
 /// The first certificate of a listener answers for its hostname; further ones for their own names below it.
 fn tls_set(world: &World, states: &[&State<'_>]) -> TlsSet {
-    let mut set = TlsSet::default();
+    // All listeners of a port have it alike.
+    let clients = states.first().and_then(|state| state.clients.clone());
+    let mut set = TlsSet { clients, ..TlsSet::default() };
     for state in states {
         let mut certificates = state.certificates.iter();
         match (&state.listener.hostname, certificates.next()) {

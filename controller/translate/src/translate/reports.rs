@@ -53,7 +53,7 @@ impl Work<'_> {
                 faults(stray_slice(object))
             }
             // Said with their status, by `gateway_status`.
-            ("Gateway", None) => return,
+            ("Gateway" | "BackendTLSPolicy" | "ListenerSet", None) => return,
             (kind, None) if ROUTE_KINDS.contains(&kind) => return,
             _ => Report::default(),
         };

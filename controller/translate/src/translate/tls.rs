@@ -74,7 +74,10 @@ impl Work<'_> {
         }
         self.snapshot.tls_sets.insert(INGRESS.into(), share::<TlsSet>(self.previous.tls_sets.get(INGRESS), set));
         let sets = self.snapshot.tls_sets.values();
-        let used: BTreeSet<Fingerprint> = sets.flat_map(|set| set.by_host.values().copied().chain(set.default)).collect();
+        let mut used: BTreeSet<Fingerprint> = sets.flat_map(|set| set.by_host.values().copied().chain(set.default)).collect();
+        // Those that Gateways show endpoints.
+        let ours = self.world.gateways.gateways.keys().filter(|key| self.serves(key));
+        used.extend(ours.filter_map(|key| self.world.client_certificate(key)?.ok()));
         let certificates = used.into_iter().filter_map(|fingerprint| Some((fingerprint, self.certificate(&fingerprint)?)));
         self.snapshot.certificates = certificates.collect();
     }

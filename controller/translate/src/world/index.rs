@@ -82,7 +82,7 @@ impl Index {
 /// The ports of a Service among those that somebody refers to.
 pub(crate) fn backends_of<'m, V>(backends: &'m Multimap<BackendKey, V>, service: &Key) -> impl Iterator<Item = &'m BackendKey> {
     let (namespace, name) = service.clone();
-    let first = BackendKey { namespace, service: name, port: PortRef::Number(0), protocol: None };
+    let first = BackendKey { namespace, service: name, port: PortRef::Number(0), protocol: None, gateway: None };
     let service = service.clone();
     backends.0.range(first..).map(|(key, _)| key).take_while(move |key| key.namespace == service.0 && key.service == service.1)
 }

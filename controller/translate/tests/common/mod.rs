@@ -52,6 +52,9 @@ pub fn object(value: Value) -> Object {
         "HTTPRoute" => Object::HttpRoute(typed(value)),
         "GRPCRoute" => Object::GrpcRoute(typed(value)),
         "ReferenceGrant" => Object::ReferenceGrant(typed(value)),
+        "BackendTLSPolicy" => Object::BackendTlsPolicy(typed(value)),
+        "ListenerSet" => Object::ListenerSet(typed(value)),
+        "ClusterTrustBundle" => Object::ClusterTrustBundle(typed(value)),
         kind => panic!("the tests have no {kind}"),
     }
 }

@@ -6,7 +6,7 @@ use rust_ingress_model::ObjectRef;
 use rust_ingress_translate::Origin;
 use serde_json::{Value, json};
 
-use super::{NAMES, NAMESPACES, Step, change, metadata, run, secret, service, slice};
+use super::{CERTIFICATES, NAMES, NAMESPACES, Step, change, metadata, run, secret, service, slice};
 use crate::common::GoldenSettings;
 
 const HOSTS: &[&str] = &["foo.com", "a.foo.com", "*.foo.com", "*.com", "bad host"];
@@ -75,15 +75,46 @@ fn gateway() -> impl Strategy<Value = Value> {
     let rest = (select(vec!["rust-ingress", "other"]), listeners, addresses, parameters_ref());
     (metadata(), (1..4_u8, 0..2_i64), rest).prop_map(|(name, age, (class, listeners, addresses, parameters))| {
         let infrastructure = json!({"parametersRef": parameters});
-        let spec =
-            json!({"gatewayClassName": class, "listeners": listeners, "addresses": addresses, "infrastructure": infrastructure});
+        let authority = json!({"group": "", "kind": "ConfigMap", "name": "x", "namespace": "b"});
+        let clients =
+            if age.0 == 1 { json!({"default": {"validation": {"caCertificateRefs": [authority]}}}) } else { Value::Null };
+        let sets = json!({"namespaces": {"from": select_sets(age.0), "selector": {"matchLabels": {"team": "red"}}}});
+        let shown = if age.1 == 0 { json!({"clientCertificateRef": {"name": "x", "namespace": "a"}}) } else { Value::Null };
+        let tls = json!({"backend": shown, "frontend": clients});
+        let spec = json!({"gatewayClassName": class, "listeners": listeners, "addresses": addresses,
+            "infrastructure": infrastructure, "tls": tls, "allowedListeners": sets});
         object("Gateway", name, age, &spec)
     })
 }
 
+fn select_sets(day: u8) -> &'static str {
+    match day {
+        1 => "All",
+        2 => "Selector",
+        _ => "None",
+    }
+}
+
+fn set() -> impl Strategy<Value = Value> {
+    let parent = (select(NAMES), prop::option::of(select(NAMESPACES)))
+        .prop_map(|(name, namespace)| json!({"name": name, "namespace": namespace}));
+    let listeners = (listener(0), listener(1), 1..3_usize).prop_map(|(one, two, count)| [one, two][..count].to_vec());
+    (metadata(), (1..4_u8, 0..2_i64), parent, listeners).prop_map(|(name, age, parent, listeners)| {
+        object("ListenerSet", name, age, &json!({"parentRef": parent, "listeners": listeners}))
+    })
+}
+
 fn route() -> impl Strategy<Value = Value> {
-    let parent = (select(NAMES), prop::option::of(select(NAMESPACES)), prop::option::of(select(vec!["l0", "l1"])), prop::option::weighted(0.2, Just(80)))
-        .prop_map(|(name, namespace, section, port)| json!({"name": name, "namespace": namespace, "sectionName": section, "port": port}));
+    let parent = (
+        select(NAMES),
+        prop::option::of(select(NAMESPACES)),
+        prop::option::of(select(vec!["l0", "l1"])),
+        prop::option::weighted(0.2, Just(80)),
+    )
+        .prop_map(|(name, namespace, section, port)| {
+            let kind = if name == "z" { "ListenerSet" } else { "Gateway" };
+            json!({"kind": kind, "name": name, "namespace": namespace, "sectionName": section, "port": port})
+        });
     let backend = (select(NAMES), prop::option::of(select(NAMESPACES)), select(vec![80, 81]), select(vec!["Service", "Other"]))
         .prop_map(|(name, namespace, port, kind)| json!({"name": name, "namespace": namespace, "port": port, "kind": kind}));
     let rule = (select(vec!["/", "/x", "x"]), prop::collection::vec(backend, 0..3))
@@ -107,12 +138,33 @@ fn grpc_route() -> impl Strategy<Value = Value> {
 }
 
 fn grant() -> impl Strategy<Value = Value> {
-    (metadata(), select(NAMESPACES), select(vec![("HTTPRoute", "Service"), ("Gateway", "Secret")]), prop::option::of(select(NAMES)))
+    (metadata(), select(NAMESPACES), select(vec![("HTTPRoute", "Service"), ("Gateway", "Secret"), ("Gateway", "ConfigMap"), ("ListenerSet", "Secret")]), prop::option::of(select(NAMES)))
         .prop_map(|(name, from, (kind, to), only)| {
             let group = "gateway.networking.k8s.io";
             let spec = json!({"from": [{"group": group, "kind": kind, "namespace": from}], "to": [{"group": "", "kind": to, "name": only}]});
             object("ReferenceGrant", name, (1, 1), &spec)
         })
+}
+
+fn policy() -> impl Strategy<Value = Value> {
+    let trust = select(vec![
+        json!({"wellKnownCACertificates": "System", "hostname": "foo.com"}),
+        json!({"caCertificateRefs": [{"group": "", "kind": "ConfigMap", "name": "x"}], "hostname": "foo.com"}),
+        json!({"hostname": "foo.com"}),
+    ]);
+    let target = (select(NAMES), prop::option::of(Just("http")))
+        .prop_map(|(name, port)| json!({"group": "", "kind": "Service", "name": name, "sectionName": port}));
+    let targets = prop::collection::vec(target, 1..3);
+    (metadata(), (1..4_u8, 0..2_i64), targets, trust).prop_map(|(name, age, targets, trust)| {
+        object("BackendTLSPolicy", name, age, &json!({"targetRefs": targets, "validation": trust}))
+    })
+}
+
+fn authorities() -> impl Strategy<Value = Value> {
+    (select(NAMESPACES), select(vec![0, 1, 3])).prop_map(|(namespace, which)| {
+        json!({"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"namespace": namespace, "name": "x"},
+            "data": {"ca.crt": CERTIFICATES[which].0}})
+    })
 }
 
 fn namespace() -> impl Strategy<Value = Value> {
@@ -131,6 +183,9 @@ fn delete() -> impl Strategy<Value = Step> {
         "GatewayParameters",
         "Service",
         "Secret",
+        "BackendTLSPolicy",
+        "ConfigMap",
+        "ListenerSet",
     ]);
     prop_oneof![
         6 => (kinds, metadata()).prop_map(|(kind, (namespace, name))| Step::Delete(ObjectRef::new(kind, namespace, name))),
@@ -146,6 +201,9 @@ fn gateway_change() -> impl Strategy<Value = Step> {
         8 => route().prop_map(Step::Put),
         4 => grpc_route().prop_map(Step::Put),
         2 => grant().prop_map(Step::Put),
+        3 => policy().prop_map(Step::Put),
+        3 => set().prop_map(Step::Put),
+        2 => authorities().prop_map(Step::Put),
         1 => namespace().prop_map(Step::Put),
         2 => parameters().prop_map(Step::Put),
         3 => service().prop_map(Step::Put),

@@ -189,6 +189,7 @@ impl Of<'_> {
             service: object.name.clone(),
             port: PortRef::Name(place.into()),
             protocol: None,
+            gateway: None,
         };
         let endpoint = |address: SocketAddr| Endpoint { address, target: None, zone: None };
         let backend = Backend {

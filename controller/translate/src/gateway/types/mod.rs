@@ -1,8 +1,10 @@
-//! The Gateway API's objects: their specs, generated from its CRDs, in the one frame that all of them have. Sources fill these.
+//! The Gateway API's objects: their specs, most of them generated from its CRDs, in the one frame that all of them have. Sources fill these.
 
+pub mod backendtlspolicy;
 pub mod gateway;
 pub mod gatewayclass;
 pub mod httproute;
+pub mod listenerset;
 pub mod referencegrant;
 pub mod routes;
 
@@ -29,6 +31,10 @@ pub struct Resource<S> {
 pub type GatewayClass = Resource<gatewayclass::GatewayClassSpec>;
 /// gateway.networking.k8s.io/v1
 pub type Gateway = Resource<gateway::GatewaySpec>;
+/// gateway.networking.k8s.io/v1
+pub type ListenerSet = Resource<listenerset::ListenerSetSpec>;
+/// gateway.networking.k8s.io/v1
+pub type BackendTlsPolicy = Resource<backendtlspolicy::BackendTlsPolicySpec>;
 /// gateway.networking.k8s.io/v1
 pub type HttpRoute = Resource<httproute::HttpRouteSpec>;
 /// gateway.networking.k8s.io/v1
