@@ -12,5 +12,6 @@ pub mod driver;
 pub mod last_good;
 pub mod placement;
 pub mod plane;
+pub mod sandbox;
 pub mod source;
 pub mod status;

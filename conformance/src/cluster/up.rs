@@ -110,6 +110,7 @@ fn make(
         Node::all(options.nodes).try_for_each(|node| nodes::start(state, &processes, options, node, programs))?;
         cluster.apply(include_str!("dns.yaml"))?;
         ready(&cluster, options)?;
+        Node::all(options.nodes).try_for_each(|node| has_pods(&cluster, node))?;
         say("nodes ready");
         cluster.wait(&["-n", "kube-system", "--for=condition=Available", "deployment/coredns"], PATIENCE)
     })
@@ -184,6 +185,13 @@ fn answers(cluster: &Cluster) -> Result<()> {
 }
 
 /// Waits until every node is Ready.
+/// Writes a node's Pod ranges where a cluster's node IPAM writes them.
+fn has_pods(cluster: &Cluster, node: Node) -> Result<()> {
+    let (v4, v6) = (node.pods_v4(), node.pods_v6());
+    let ranges = format!(r#"{{"spec":{{"podCIDR":"{v4}","podCIDRs":["{v4}","{v6}"]}}}}"#);
+    cluster.kubectl(&["patch", "node", &node.name(), "-p", &ranges]).map(drop)
+}
+
 fn ready(cluster: &Cluster, options: &Options) -> Result<()> {
     let begin = Instant::now();
     loop {

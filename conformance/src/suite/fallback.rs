@@ -29,8 +29,8 @@ const BALANCERS: [&str; 2] = ["203.0.113.9", "2001:db8:5::9"];
 const EVERY: Duration = Duration::from_millis(30);
 /// Longer than Pods take to come on a machine under load.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// Less than the program needs: what is over it ends as the kernel ends what uses too much memory.
-const NO_MEMORY: &str = "1048576";
+/// So little that its next page ends it, as the kernel ends what uses too much memory. What it has already counts elsewhere.
+const NO_MEMORY: &str = "16384";
 
 /// What to run it with.
 #[derive(Debug, Args)]
@@ -225,13 +225,13 @@ impl Scene<'_> {
     }
 }
 
-/// Moves a process into a memory cgroup with a limit that it is over; gives the cgroup.
+/// Moves a process into a memory cgroup with a limit that it can't keep; gives the cgroup.
 fn limited(process: Pid) -> Result<PathBuf> {
     let v2 = PathBuf::from("/sys/fs/cgroup/cgroup.controllers").exists();
     let (top, limit) = if v2 { ("/sys/fs/cgroup", "memory.max") } else { ("/sys/fs/cgroup/memory", "memory.limit_in_bytes") };
     let folder = PathBuf::from(top).join("rust-ingress-suite-fallback");
     fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
-    fs::write(folder.join("cgroup.procs"), process.as_raw_nonzero().to_string()).context("moving the process")?;
     fs::write(folder.join(limit), NO_MEMORY).context("the limit")?;
+    fs::write(folder.join("cgroup.procs"), process.as_raw_nonzero().to_string()).context("moving the process")?;
     Ok(folder)
 }

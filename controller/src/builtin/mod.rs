@@ -6,7 +6,7 @@
 
 pub mod echo;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointPort, EndpointSlice};
@@ -23,6 +23,9 @@ pub struct Builtin {
 }
 
 impl Builtin {
+    /// For who reads a folder and serves nothing: nothing connects to it.
+    pub const NOT_STARTED: Self = Self { echo: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9) };
+
     /// The endpoints of a Service that asks for a builtin backend; `None` for other Services.
     pub fn slice(self, service: &Service) -> Result<Option<EndpointSlice>, Box<Fault>> {
         let metadata = &service.metadata;

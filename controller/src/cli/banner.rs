@@ -7,6 +7,7 @@ use std::path::Path;
 
 use rust_ingress_model::{BackendRef, HostPattern, ListenerName, PathMatch, Protocol, RouteMatch, Rule, Snapshot};
 
+use crate::sandbox::Sandbox;
 use crate::source::files::Folder;
 
 /// Routes beyond these are counted, not shown.
@@ -19,6 +20,7 @@ pub(super) struct Banner<'a> {
     pub(super) admin: Option<SocketAddr>,
     pub(super) health: Option<SocketAddr>,
     pub(super) snapshot: &'a Snapshot,
+    pub(super) sandbox: Option<&'a Sandbox>,
 }
 
 /// One line of the list of routes.
@@ -74,7 +76,8 @@ impl Banner<'_> {
             _ => {}
         }
         self.write_faults(out)?;
-        self.write_trial(&routes, out)
+        self.write_trial(&routes, out)?;
+        self.sandbox.map_or(Ok(()), |sandbox| write!(out, "{sandbox}"))
     }
 
     fn write_faults(&self, out: &mut String) -> fmt::Result {

@@ -17,9 +17,6 @@ use crate::cli::report::{Finding, Report, Spoken};
 use crate::cli::require_folder;
 use crate::source::files::{FILE, Folder};
 
-/// Where `run` would have its builtin backends; nothing connects to it here.
-const NOT_STARTED: Builtin = Builtin { echo: SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9) };
-
 #[derive(Args)]
 pub(super) struct CheckArgs {
     /// The folder of manifests
@@ -41,7 +38,7 @@ enum Output {
 
 pub(super) fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     require_folder(&args.manifests)?;
-    let mut folder = Folder::new(&args.manifests, NOT_STARTED);
+    let mut folder = Folder::new(&args.manifests, Builtin::NOT_STARTED);
     let mut world = World::default();
     for change in folder.scan().changes {
         world.apply(change);

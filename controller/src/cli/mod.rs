@@ -12,12 +12,17 @@ mod log;
 mod proxy;
 mod report;
 mod run;
+mod sandbox;
 mod signals;
 
 use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use rust_ingress_translate::World;
+
+use crate::builtin::Builtin;
+use crate::source::files::Folder;
 
 /// The exit status for a bad command line or surroundings that don't allow a start. clap's own too.
 const USAGE: u8 = 2;
@@ -41,6 +46,9 @@ enum Command {
     /// Serve what the process that watches says; `run` starts this by itself
     #[command(hide = true)]
     Proxy(proxy::ProxyArgs),
+    /// A host of `run --sandbox`, which starts it by itself
+    #[command(hide = true)]
+    SandboxHost(sandbox::HostArgs),
     /// Print a completion script for a shell
     Completion(completion::CompletionArgs),
 }
@@ -52,12 +60,20 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::check(&args),
         Command::Agent(args) => agent::agent(&args),
         Command::Proxy(args) => proxy::proxy(&args),
+        Command::SandboxHost(args) => sandbox::host(&args),
         Command::Completion(args) => completion::completion(&args),
     };
     result.unwrap_or_else(|error| {
         eprintln!("rust-ingress: {error:#}");
         ExitCode::from(USAGE)
     })
+}
+
+/// Takes in what a folder has.
+fn read_folder(root: &Path, world: &mut World) -> anyhow::Result<()> {
+    require_folder(root)?;
+    Folder::new(root, Builtin::NOT_STARTED).scan().changes.into_iter().for_each(|change| world.apply(change));
+    Ok(())
 }
 
 /// Refuses a folder that isn't there or isn't one.

@@ -105,6 +105,11 @@ impl World {
         self.l4.as_ref()?.node(name)
     }
 
+    /// What the nodes are like, by name.
+    pub fn nodes(&self) -> impl Iterator<Item = &Arc<NodeFacts>> {
+        self.l4.iter().flat_map(L4::nodes)
+    }
+
     /// Whether pools have addresses for Services that name no class.
     pub(crate) fn pools_serve_all(&self) -> bool {
         self.l4.as_ref().is_some_and(|l4| l4.addresses.has_default())

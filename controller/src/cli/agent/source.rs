@@ -1,7 +1,6 @@
 //! Where the plan of a node is made from: a folder of manifests, or a cluster as it is now. Called by `render` and `explain`.
 
-use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
@@ -13,17 +12,12 @@ use rust_ingress_translate::{Origin, Settings, World, translate};
 use tokio::sync::watch;
 
 use super::holders::Holders;
-use crate::builtin::Builtin;
 use crate::cli::flags::cluster::{AccessArgs, dns_name};
 use crate::cli::flags::l4::CarryArgs;
 use crate::cli::log::LogArgs;
-use crate::cli::require_folder;
+use crate::cli::read_folder;
 use crate::driver::{Message, Wanted};
 use crate::source::cluster::{self, Scope, Seen};
-use crate::source::files::Folder;
-
-/// Builtin backends are of no consequence here.
-const NOT_STARTED: Builtin = Builtin { echo: SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9) };
 
 /// How long a cluster may take to say what there is.
 const WITHIN: Duration = Duration::from_secs(30);
@@ -100,14 +94,6 @@ impl SourceArgs {
         }
         Ok(())
     }
-}
-
-fn read_folder(root: &Path, world: &mut World) -> anyhow::Result<()> {
-    require_folder(root)?;
-    for change in Folder::new(root, NOT_STARTED).scan().changes {
-        world.apply(change);
-    }
-    Ok(())
 }
 
 /// Takes in what a source says until it has listed all; whether it did in time.

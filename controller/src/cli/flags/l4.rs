@@ -6,7 +6,7 @@ use anyhow::bail;
 use clap::{ArgAction, Args};
 use ipnet::IpNet;
 use rust_ingress_model::Name;
-use rust_ingress_model::l4::{EgressSnat, L4Settings, LocalPods, LoopbackPorts, NodePortAddresses};
+use rust_ingress_model::l4::{EgressSnat, L4Settings, LocalPods, LoopbackPorts, NodeFacts, NodePortAddresses};
 
 use super::cluster::dns_name;
 use super::network;
@@ -23,7 +23,11 @@ pub(in crate::cli) struct L4Args {
     pub(in crate::cli) l4_only: bool,
     /// This node, as its Node object is called [default: the environment's NODE_NAME, else this machine's name]
     #[arg(long, value_name = "NAME", value_parser = dns_name)]
-    node_name: Option<String>,
+    pub(in crate::cli) node_name: Option<String>,
+    /// In network namespaces of this program's own, with a client, the folder's node and its Pods: a trial that touches nothing of this
+    /// machine's network
+    #[arg(long, requires = "manifests")]
+    pub(in crate::cli) sandbox: bool,
     #[command(flatten)]
     pub(in crate::cli) carry: CarryArgs,
 }
@@ -87,6 +91,15 @@ enum Pods {
 }
 
 impl L4Args {
+    /// As a cluster's nodes are set up: whose the node is, and egress SNAT for its Pods.
+    pub(in crate::cli) fn in_sandbox(&mut self, node: &NodeFacts) {
+        self.node_name = Some(node.name.to_string());
+        if self.carry.cluster_cidr.is_empty() {
+            self.carry.cluster_cidr.clone_from(&node.pod_cidrs);
+        }
+        self.carry.egress_snat |= !self.carry.cluster_cidr.is_empty();
+    }
+
     /// Whether an agent is to run.
     pub(in crate::cli) fn on(&self) -> bool {
         self.l4 || self.l4_only
@@ -195,6 +208,8 @@ mod tests {
         http: Vec<String>,
         #[arg(long)]
         https: Vec<String>,
+        #[arg(long)]
+        manifests: Option<String>,
     }
 
     fn settings(flags: &str) -> Result<L4Settings, String> {

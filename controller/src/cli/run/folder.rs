@@ -19,9 +19,10 @@ use crate::cli::banner::Banner;
 use crate::cli::{require_folder, signals};
 use crate::driver::{Driver, Message};
 use crate::plane::Plane;
+use crate::sandbox::Sandbox;
 use crate::source::files::{Folder, Watch};
 
-pub(super) fn run(args: RunArgs, root: &Path) -> anyhow::Result<ExitCode> {
+pub(super) fn run(args: RunArgs, root: &Path, sandbox: Option<&Sandbox>) -> anyhow::Result<ExitCode> {
     args.log.start()?;
     require_folder(root)?;
     let settings = settings(&args)?;
@@ -51,7 +52,7 @@ pub(super) fn run(args: RunArgs, root: &Path) -> anyhow::Result<ExitCode> {
     }
     let (admin, health) = serving.observed();
     let (folder, bound) = (watch.folder(), serving.plane().bound());
-    Banner { root, folder, bound, admin, health, snapshot: driver.snapshot() }.print();
+    Banner { root, folder, bound, admin, health, snapshot: driver.snapshot(), sandbox }.print();
     watch_on_thread(watch, sender)?;
     driver.run(&messages, serving.plane(), true);
     serving.stop();

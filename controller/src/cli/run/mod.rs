@@ -23,6 +23,7 @@ use crate::cli::flags::state::StateArgs;
 use crate::cli::flags::status::StatusArgs;
 use crate::cli::flags::{Place, ProxyArgs, address, loopback_place, place};
 use crate::cli::log::LogArgs;
+use crate::cli::sandbox;
 
 #[derive(Args)]
 pub(super) struct RunArgs {
@@ -79,9 +80,17 @@ impl RunArgs {
 }
 
 /// Serves until a signal.
-pub(super) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
+pub(super) fn run(mut args: RunArgs) -> anyhow::Result<ExitCode> {
     match args.manifests.clone() {
-        Some(root) => folder::run(args, &root),
+        Some(root) if args.l4.sandbox => {
+            if !args.l4.on() {
+                bail!("--sandbox is for Services in the kernel; give --l4 or --l4-only with it");
+            }
+            // Before there is a thread: all of this program is to be in it.
+            let sandbox = sandbox::make(&root, &mut args.l4)?;
+            folder::run(args, &root, Some(&sandbox))
+        }
+        Some(root) => folder::run(args, &root, None),
         None => cluster::run(args),
     }
 }

@@ -66,6 +66,10 @@ impl L4 {
     }
 
     /// What is known of a node.
+    pub(crate) fn nodes(&self) -> impl Iterator<Item = &Arc<NodeFacts>> {
+        self.nodes.values()
+    }
+
     pub(crate) fn node(&self, name: &str) -> Option<&Arc<NodeFacts>> {
         self.nodes.get(name)
     }

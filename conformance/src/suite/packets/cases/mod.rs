@@ -13,6 +13,7 @@ mod localhost;
 mod node_port;
 mod policy;
 mod pool;
+mod sandbox;
 mod source;
 mod takeover;
 
@@ -26,7 +27,7 @@ type Group = (&'static str, fn(&Rig, &mut Report) -> Result<()>);
 
 /// Runs the groups whose names contain a text.
 pub fn all(report: &mut Report, only: &str) -> Result<()> {
-    let groups: [Group; 13] = [
+    let groups: [Group; 14] = [
         ("ClusterIP", cluster_ip::all),
         ("NodePort", node_port::all),
         ("NodePort at loopback", localhost::all),
@@ -46,6 +47,10 @@ pub fn all(report: &mut Report, only: &str) -> Result<()> {
             Ok(())
         }),
         ("L7 Services", fallback::all),
+        ("sandbox", |_, report| {
+            sandbox::all(report);
+            Ok(())
+        }),
     ];
     if "bytes".contains(only) {
         bytes::all(report);
