@@ -137,6 +137,24 @@ impl Elsewhere {
     }
 }
 
+/// What a change is to show that was asked for: the proxy before and in the end; nothing failed and nothing slow. A line of figures.
+///
+/// # Errors
+/// What isn't so.
+pub fn goes_on(asked: &[Asked], event: u64) -> Result<String> {
+    let (before, after): (Vec<&Asked>, Vec<&Asked>) = asked.iter().partition(|one| one.at < event);
+    ensure!(before.iter().filter(|one| one.answer == Ok(true)).count() >= LEAST, "nothing went through the proxy before");
+    for one in &after {
+        let at = one.at - event;
+        ensure!(one.took <= SLOW, "took {} ms, {at} ms after the event", one.took);
+        ensure!(one.answer.is_ok(), "failed {at} ms after the event: {:?}", one.answer);
+    }
+    let direct = after.iter().filter(|one| one.answer == Ok(false)).count();
+    ensure!(after.last().is_some_and(|one| one.answer == Ok(true)), "in the end not through the proxy");
+    let slowest = after.iter().map(|one| one.took).max().unwrap_or_default();
+    Ok(format!("{} connections, none failed, {direct} of them direct, the slowest {slowest} ms", asked.len()))
+}
+
 /// What an event is to show: the proxy before; the direct path within 1.5 s of it; nothing failed and nothing slow beyond the first
 /// second; and in the end the proxy again, or not. A line of figures.
 ///
@@ -173,6 +191,19 @@ mod tests {
         let before = (0..20).map(|at| (at, 1, Ok(true)));
         let all = before.chain(answers.iter().map(|(at, took, answer)| (1000 + at, *took, answer.clone())));
         all.map(|(at, took, answer)| Asked { at, took, answer }).collect()
+    }
+
+    #[test]
+    fn what_does_not_go_on_is_found() {
+        assert!(goes_on(&timeline(&[(0, 1, Ok(true)), (500, 1, Ok(false)), (900, 1, Ok(true))]), 1000).is_ok());
+        for bad in [
+            vec![(0, 1, Ok(true)), (500, 1, Ok(false))],
+            vec![(0, 1, Err("refused".to_owned())), (900, 1, Ok(true))],
+            vec![(0, 1200, Ok(true)), (900, 1, Ok(true))],
+            vec![],
+        ] {
+            assert!(goes_on(&timeline(&bad), 1000).is_err(), "{bad:?}");
+        }
     }
 
     #[test]

@@ -19,7 +19,7 @@ use super::faults::processes::{Part, find};
 use super::{Report, carrier};
 use crate::built;
 use crate::cluster::{Cluster, ECHO, KubeProxy, Options, Place, Stock};
-use crate::load::steady::{self, Elsewhere, falls_back};
+use crate::load::steady::{self, Asked, Elsewhere, falls_back, goes_on};
 
 const NAMESPACE: &str = "suite-fallback";
 const NODE_PORT: u16 = 30_090;
@@ -48,15 +48,20 @@ pub fn cluster() -> Options {
     Options { nodes: 2, kube_proxy: KubeProxy::None, ..Options::default() }
 }
 
-/// What happens, and how long it is watched.
-type Case = (&'static str, Duration, fn(&Scene<'_>) -> Result<()>);
+/// What happens, how long it is watched, and what clients are to see of it.
+type Case = (&'static str, Duration, fn(&Scene<'_>) -> Result<()>, Seen);
+
+/// Of what was asked, around an event at a time: a line of figures.
+type Seen = fn(&[Asked], u64) -> Result<String>;
+
+const LOST: Seen = |asked, at| falls_back(asked, at, true);
 
 const CASES: [Case; 5] = [
-    ("the proxy is killed", Duration::from_secs(8), |scene| scene.signal(Part::Child, Signal::KILL)),
-    ("the proxy is stopped and hangs", Duration::from_secs(15), |scene| scene.signal(Part::Child, Signal::STOP)),
-    ("the proxy is killed by a limit on memory", Duration::from_secs(10), |scene| scene.out_of_memory()),
-    ("both processes are killed", Duration::from_secs(40), |scene| scene.both_killed()),
-    ("Helm upgrades the program", Duration::from_secs(20), |scene| scene.upgraded()),
+    ("the proxy is killed", Duration::from_secs(8), |scene| scene.signal(Part::Child, Signal::KILL), LOST),
+    ("the proxy is stopped and hangs", Duration::from_secs(15), |scene| scene.signal(Part::Child, Signal::STOP), LOST),
+    ("the proxy is killed by a limit on memory", Duration::from_secs(10), |scene| scene.out_of_memory(), LOST),
+    ("both processes are killed", Duration::from_secs(40), |scene| scene.both_killed(), LOST),
+    ("Helm upgrades the program", Duration::from_secs(20), |scene| scene.upgraded(), goes_on),
 ];
 
 struct Scene<'a> {
@@ -75,9 +80,9 @@ pub fn run(cluster: &Cluster, arguments: &Arguments) -> Result<Report> {
     scene.serve()?;
     scene.balance("replace")?;
     let mut report = Report::new("fallback", cluster.describe());
-    for (name, watched, happens) in CASES.into_iter().filter(|(name, _, _)| name.contains(&arguments.focus)) {
+    for (name, watched, happens, seen) in CASES.into_iter().filter(|(name, ..)| name.contains(&arguments.focus)) {
         let mut said = Vec::new();
-        report.case("200 connections a second", name, || scene.under_load(watched, happens, &mut said));
+        report.case("200 connections a second", name, || scene.under_load(watched, happens, seen, &mut said));
         said.iter().for_each(|line| println!("        {line}"));
         report.notes.extend(said.into_iter().map(|line| format!("{name}: {line}")));
     }
@@ -154,7 +159,7 @@ impl Scene<'_> {
     }
 
     /// Asks all the while around an event, once every way goes through the proxy.
-    fn under_load(&self, watched: Duration, happens: fn(&Self) -> Result<()>, said: &mut Vec<String>) -> Result<()> {
+    fn under_load(&self, watched: Duration, happens: fn(&Self) -> Result<()>, seen: Seen, said: &mut Vec<String>) -> Result<()> {
         let tool = std::env::current_exe()?.display().to_string();
         let asked = self.asked()?;
         for (place, to) in &asked {
@@ -166,10 +171,10 @@ impl Scene<'_> {
         let at = steady::now();
         let happened = happens(self);
         sleep(watched);
-        let seen: Vec<_> = clients.into_iter().map(Elsewhere::stop).collect::<Result<_>>()?;
+        let asked_all: Vec<_> = clients.into_iter().map(Elsewhere::stop).collect::<Result<_>>()?;
         happened?;
-        for ((_, to), seen) in asked.iter().zip(seen) {
-            said.push(format!("{to}: {}", falls_back(&seen, at, true).with_context(|| to.to_string())?));
+        for ((_, to), all) in asked.iter().zip(asked_all) {
+            said.push(format!("{to}: {}", seen(&all, at).with_context(|| to.to_string())?));
         }
         Ok(())
     }
