@@ -15,6 +15,8 @@ use super::Report;
 use crate::built;
 use crate::cluster::process::output;
 
+/// As the example's README has it.
+const COMMAND: &str = "rust-ingress run --manifests examples/bare-metal --l4 --sandbox";
 /// Longer than a start takes on a machine under load.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -36,9 +38,9 @@ fn tried() -> Result<()> {
     let before = here()?;
     let folder = TempDir::new()?;
     let printed = folder.path().join("printed");
-    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/bare-metal");
     let mut command = Command::new(program);
-    command.args(["run", "--l4", "--sandbox", "--log-level", "warn", "--manifests"]).arg(example);
+    command.args(COMMAND.split_whitespace().skip(1)).args(["--log-level", "warn"]);
+    command.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
     let mut running =
         command.stdin(Stdio::null()).stdout(File::create(&printed)?).spawn().context("the program can't be started")?;
     let asked = lines(&printed).and_then(|lines| lines.iter().try_for_each(|line| ask(line)));
