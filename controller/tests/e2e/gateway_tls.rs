@@ -47,6 +47,13 @@ impl Authority {
         Arc::new(roots)
     }
 
+    fn trust_bundle(&self, name: &str) -> String {
+        let pem = indented(&self.0.as_ref().pem());
+        format!(
+            "---\napiVersion: certificates.k8s.io/v1\nkind: ClusterTrustBundle\nmetadata: {{name: \"{name}\"}}\nspec:\n  signerName: test.example/signer\n  trustBundle: |\n{pem}"
+        )
+    }
+
     /// As a ConfigMap.
     fn config_map(&self, name: &str) -> String {
         let pem = indented(&self.0.as_ref().pem());
@@ -157,7 +164,7 @@ spec:
   - {{name: own, port: {port}, protocol: HTTPS, hostname: own.test, tls: {{certificateRefs: [{{name: own}}]}}}}
   tls:
     backend: {{clientCertificateRef: {{name: shown}}}}
-    frontend: {{default: {{validation: {{caCertificateRefs: [{{group: \"\", kind: ConfigMap, name: clients}}]}}}}}}
+    frontend: {{default: {{validation: {{caCertificateRefs: [{{group: certificates.k8s.io, kind: ClusterTrustBundle, name: \"test.example:clients\"}}]}}}}}}
 ---
 apiVersion: gateway.networking.k8s.io/v1
 kind: ListenerSet
@@ -192,7 +199,7 @@ spec:
         secret("own", &server.pair("own.test")),
         secret("set", &server.pair("set.test")),
         secret("shown", &own),
-        clients.config_map("clients"),
+        clients.trust_bundle("test.example:clients"),
         endpoints.config_map("endpoints"),
     ];
     let folder = tempfile::tempdir().unwrap();
