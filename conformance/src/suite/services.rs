@@ -145,16 +145,20 @@ pub fn run(cluster: &Cluster, arguments: &Arguments) -> Result<Report> {
     Ok(report)
 }
 
-/// Addresses of the bridge that nothing has, also for Services that name no class, as those of the tests.
+/// Addresses of the bridge that nothing has, also for Services that name no class, as those of the tests. The outside world asks them
+/// from an address of another network than the nodes': tests tell by that whether a client's address was kept.
 fn apply_pool(cluster: &Cluster) -> Result<()> {
+    for line in ["addr replace 198.51.100.77/32 dev lo", "route replace 192.0.2.128/26 dev br0 src 198.51.100.77"] {
+        cluster.run(Place::Wan, &["ip"].into_iter().chain(line.split(' ')).collect::<Vec<_>>())?;
+    }
     let pool = serde_json::json!({"apiVersion": "rust-ingress.dev/v1alpha1", "kind": "AddressPool", "metadata": {"name": "e2e"},
-        "spec": {"addresses": ["192.0.2.100-192.0.2.199", "2001:db8::100-2001:db8::199"], "default": true}});
+        "spec": {"addresses": ["192.0.2.129-192.0.2.190", "2001:db8::100-2001:db8::199"], "default": true}});
     let file = cluster.folder().join("pool.json");
     fs::write(&file, pool.to_string())?;
     cluster.kubectl(&["apply", "-f", &file.display().to_string()]).map(drop)
 }
 
-/// Runs ginkgo on a node, what it prints shown; its report.
+/// Runs ginkgo on a node, for load balancers' addresses in the outside world, what it prints shown; its report.
 fn ginkgo(arguments: &Arguments, programs: &Programs, cluster: &Cluster) -> Result<Value> {
     let folder = cluster.folder().join("services");
     fs::create_dir_all(&folder)?;
@@ -188,7 +192,8 @@ fn ginkgo(arguments: &Arguments, programs: &Programs, cluster: &Cluster) -> Resu
     ]);
     line.extend(["--minStartupPods=0".to_owned(), "--dump-logs-on-failure=false".to_owned()]);
     let line: Vec<&str> = line.iter().map(String::as_str).collect();
-    let status = cluster.long_command(Place::Network(1), &line)?.current_dir(&folder).status().context("ginkgo can't be run")?;
+    let place = if arguments.part == Part::LoadBalancers { Place::Wan } else { Place::Network(1) };
+    let status = cluster.long_command(place, &line)?.current_dir(&folder).status().context("ginkgo can't be run")?;
     let text = fs::read_to_string(&report);
     let text = text.with_context(|| format!("ginkgo ended with {status} and wrote no {}", report.display()))?;
     serde_json::from_str(&text).with_context(|| format!("{}: is not a report", report.display()))
